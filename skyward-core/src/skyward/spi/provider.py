@@ -1,0 +1,119 @@
+"""The contract of a provider: settings that name it, and a session that sells, describes and ends machines.
+
+A session never waits until a machine is ready: core polls ``describe``, so that time-outs and back-off exist once.
+What a session may raise is the closed set below ``ProviderError``; anything else is reported as a bug of the plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
+
+from attrs import frozen
+
+from skyward.model.instance import Instance
+from skyward.model.offer import Offer
+from skyward.model.spec import ComputeSpec
+from skyward.spi.transport import Transport
+
+__all__ = ["Capabilities", "LaunchRequest", "PoolIdentity", "Provider", "Session"]
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """What a provider can do; conformance tests open and close by these.
+
+    Attributes:
+        spot: sells interruptible machines.
+        private_network: the nodes of a pool reach each other by ``Instance.private_ip``.
+        default_lease: seconds without a word from the client after which a machine ends itself.
+    """
+
+    spot: bool = False
+    private_network: bool = True
+    default_lease: float | None = 600
+
+
+@frozen(kw_only=True)
+class PoolIdentity:
+    """What every resource of a pool is tagged with, so that it can be found without any local state.
+
+    Attributes:
+        pool_id: unique name of the pool.
+        owner: who started it, ``user@host``.
+        deadline: seconds since the epoch at which its machines end themselves; ``None`` for no limit.
+        lease: seconds without a word from the client after which they do; ``None`` for no lease.
+        token: secret that a client must show to a node. Never a tag, never logged.
+    """
+
+    pool_id: str
+    owner: str
+    deadline: float | None
+    lease: float | None
+    token: bytes
+
+    def __repr__(self) -> str:
+        return f"PoolIdentity(pool_id={self.pool_id!r}, owner={self.owner!r}, deadline={self.deadline!r})"
+
+
+@frozen(kw_only=True)
+class LaunchRequest:
+    """An order for machines of one offer.
+
+    Attributes:
+        offer: what to launch, one of the session's own.
+        nodes: the index of each machine in the pool; their number is the number of machines.
+        spec: the pool's request.
+    """
+
+    offer: Offer
+    nodes: tuple[int, ...]
+    spec: ComputeSpec
+
+
+class Session(Protocol):
+    """An open account with a provider, for one pool. Every coroutine may be cancelled."""
+
+    async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
+        """Return what meets the request, in the provider's order of preference; empty when nothing does."""
+        ...
+
+    async def launch(self, request: LaunchRequest, /) -> Sequence[Instance]:
+        """Start machines and return them, ready or not. Fewer than asked for is allowed; none is ``Unavailable``."""
+        ...
+
+    async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
+        """Return the present state of each id; one that the provider does not know is left out or ``GONE``."""
+        ...
+
+    async def terminate(self, ids: Sequence[str], /) -> None:
+        """End machines for good, with all that came with them. Idempotent; an unknown id succeeds."""
+        ...
+
+    async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
+        """Find machines by their tags, of this pool or of all pools of this owner, without any local state."""
+        ...
+
+    def transport(self, instance: Instance, /) -> Transport:
+        """Return the road to a running machine."""
+        ...
+
+    async def close(self) -> None:
+        """Release clients and local files. Machines are not touched."""
+        ...
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """A provider's settings: a hashable, picklable value that users write, such as ``sky.Local()``."""
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    async def open(self, identity: PoolIdentity, /) -> Session:
+        """Open a session for one pool. SDKs are imported here, and credentials checked.
+
+        Raises:
+            AuthenticationFailed: naming the variable or file to set.
+        """
+        ...

@@ -1,0 +1,78 @@
+"""The contract between the pool and the road to one machine: how it is reached, made ready and talked to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Buffer, Callable, Sequence
+from typing import Literal, Protocol
+
+from attrs import frozen
+
+from skyward.model.image import Image
+from skyward.worker.protocol import Frame
+
+__all__ = ["Interpreter", "Link", "PhaseReport", "Receiver", "Transport"]
+
+type PhaseReport = Callable[[str, Literal["started", "completed"], float | None], None]
+"""Called with a bootstrap phase, its state, and on completion the seconds that it took."""
+
+
+@frozen(kw_only=True)
+class Interpreter:
+    """The Python that a machine's slots run under.
+
+    Attributes:
+        python: path of the interpreter on the machine; ``None`` for the one that the supervisor runs under already.
+        front: folders put first on ``sys.path`` there.
+        back: folders put last.
+    """
+
+    python: str | None = None
+    front: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
+
+
+class Receiver(Protocol):
+    """Takes what arrives on a link. Called on the transport's own thread: it must not block."""
+
+    def on_frame(self, frame: Frame, /) -> None:
+        """A whole frame has arrived."""
+
+    def on_lost(self, error: Exception | None, /) -> None:
+        """The link has ended; ``None`` when this end closed it or the peer did so in order."""
+
+
+class Link(Protocol):
+    """Frames to one socket of a node."""
+
+    def send(self, parts: Sequence[Buffer], /) -> None:
+        """Write a frame, from any thread, without waiting for the peer; what cannot go out yet is kept in order.
+
+        Errors are not raised here: they arrive as ``Receiver.on_lost``.
+        """
+
+    def close(self) -> None:
+        """Close this end; ``on_lost`` is not called for it."""
+
+
+class Transport(Protocol):
+    """The road to one machine. Its coroutines run on the pool's event loop."""
+
+    async def bootstrap(self, image: Image, report: PhaseReport, /) -> Interpreter:
+        """Make the machine ready for its slots; idempotent.
+
+        Raises:
+            BootstrapError: with the phase, the command and its last lines.
+        """
+        ...
+
+    def open(self, socket: str, receiver: Receiver, /) -> Awaitable[Link]:
+        """Open a link to ``control`` or ``slot-N`` of the node and send the greeting.
+
+        Raises:
+            ConnectionError: the machine or the socket cannot be reached now.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the road; the machine is left as it is."""
+        ...

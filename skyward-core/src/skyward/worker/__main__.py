@@ -1,0 +1,33 @@
+"""``python -P -m skyward.worker``: one node. Its configuration comes as one line of JSON on standard input.
+
+The line has ``token`` (hex), ``directory``, ``listener`` (number of an inherited listening socket), ``lease`` and
+``lifetime`` (seconds or null). Nothing of it stands on the command line or in the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+
+from skyward.worker.supervisor import Supervisor
+
+
+def main() -> None:
+    """Read the configuration and serve."""
+    settings = json.loads(sys.stdin.readline())
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    Supervisor(
+        listener=socket.socket(fileno=settings["listener"]),
+        directory=settings["directory"],
+        token=bytes.fromhex(settings["token"]),
+        lease=settings["lease"],
+        lifetime=settings["lifetime"],
+    ).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""How both of a node's sockets meet a client: it speaks first and shows the token, in raw bytes, before any pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import socket
+
+from skyward.worker.protocol import Frame, FrameError, FrameReader, Kind, encode
+
+__all__ = ["greet", "refuse"]
+
+_PATIENCE = 5.0
+"""Seconds that a client may take over its greeting before it is let go."""
+
+
+def greet(listener: socket.socket, token: bytes) -> tuple[socket.socket, FrameReader, list[Frame]] | None:
+    """Accept a waiting client, if there is one and it knows the token.
+
+    Returns its socket (with a time-out of a few seconds set), the reader that has seen its first bytes, and the frames
+    that came together with the greeting.
+    """
+    try:
+        peer, _ = listener.accept()
+    except OSError:
+        return None
+    peer.settimeout(_PATIENCE)
+    reader = FrameReader()
+    try:
+        frames: list[Frame] = []
+        while not frames:
+            count = peer.recv_into(reader.get_buffer())
+            if not count:
+                raise FrameError("the connection ended before its greeting")
+            frames = reader.advance(count)
+        if frames[0].kind != Kind.HELLO or not hmac.compare_digest(bytes(frames[0].head), token):
+            raise FrameError("the token is not this node's")
+    except (OSError, FrameError) as error:
+        refuse(peer, str(error))
+        return None
+    return peer, reader, frames[1:]
+
+
+def refuse(peer: socket.socket, reason: str) -> None:
+    """Tell the peer why and close the connection."""
+    with contextlib.suppress(OSError):
+        peer.send(b"".join(encode(Kind.REFUSED, head=reason)))
+    peer.close()

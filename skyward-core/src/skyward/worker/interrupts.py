@@ -1,0 +1,72 @@
+"""Cancelling the task in a slot: SIGINT becomes ``KeyboardInterrupt`` in the task that was cancelled, and only there.
+
+The supervisor writes the task's sequence into the page and sends the signal. A signal that comes late, when that task
+has ended, is ignored; one that comes while the slot writes a frame waits until the frame is whole.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+from skyward.worker.page import Page
+
+__all__ = ["Interrupts"]
+
+
+class Interrupts:
+    """Decides when a cancellation may interrupt the main thread.
+
+    As a context manager it shields what runs inside: an interrupt that comes there is raised at the end of it.
+    """
+
+    __slots__ = ("_delivered", "_depth", "_main", "_page", "_pending")
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._main = threading.get_ident()
+        self._depth = 1  # open only inside `task()`
+        self._pending = False
+        self._delivered = 0
+
+    def arm(self) -> None:
+        """Install the handler again, since a task may have put its own in place."""
+        if signal.getsignal(signal.SIGINT) != self._handle:
+            signal.signal(signal.SIGINT, self._handle)
+
+    def is_cancelled(self, sequence: int) -> bool:
+        """Whether the client has cancelled this task."""
+        return self._page.cancelled == sequence
+
+    def open(self) -> None:
+        """User code begins: interrupts may be raised from here on."""
+        self._depth = 0
+
+    def shut(self) -> None:
+        """User code has ended: an interrupt that is still to come has come too late. May be called twice."""
+        self._depth = 1
+        self._pending = False
+
+    def _handle(self, _signal: int, _frame: FrameType | None) -> None:
+        running = self._page.running
+        if not running or self._page.cancelled != running or self._delivered == running:
+            return
+        if self._depth:
+            self._pending = True
+            return
+        self._delivered = running
+        raise KeyboardInterrupt
+
+    def __enter__(self) -> None:
+        if threading.get_ident() == self._main:
+            self._depth += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if threading.get_ident() != self._main:
+            return
+        self._depth -= 1
+        if self._pending and self._depth == 0:
+            self._pending = False
+            self._delivered = self._page.running
+            raise KeyboardInterrupt

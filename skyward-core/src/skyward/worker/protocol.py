@@ -1,0 +1,247 @@
+"""The frames that client and node exchange; the one module that both ends import.
+
+A frame is a fixed header, a small head, the lengths of its buffers, and the buffers themselves:
+
+    magic "SKY" | version | kind | flags | reserved | number | head length | buffer count | body length
+    head | buffer lengths, 8 bytes each | buffers
+
+``number`` is the task's number where there is one. All integers are big-endian. The head of ``HELLO`` is the raw
+token; every other head is a pickle, and is read only after the token was accepted. A frame that is malformed, too
+large or of another version raises :class:`FrameError`, upon which either end closes the connection.
+"""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import struct
+from collections.abc import Buffer, Sequence
+from enum import IntEnum
+from typing import Any, Final
+
+__all__ = ["HEADER", "VERSION", "Frame", "FrameError", "FrameReader", "Kind", "allocate", "encode", "head_of", "size_of"]
+
+MAGIC: Final = b"SKY"
+VERSION: Final = 1
+HEADER: Final = struct.Struct("!3sBBBHQIIQ")
+
+MAX_HEAD: Final = 16 << 20
+MAX_BUFFERS: Final = 1 << 20
+MAX_BODY: Final = 1 << 38
+"""256 GiB: more than a node's memory, so that only nonsense is refused."""
+
+_SCRATCH: Final = 128 << 10
+_SMALL: Final = 32 << 10
+"""A piece up to this size is gathered in the scratch buffer; a larger one is received straight into its own."""
+_HUGE: Final = 1 << 20
+"""From this size a buffer is mapped memory, which the kernel may back with huge pages (far fewer page faults)."""
+
+
+class Kind(IntEnum):
+    """What a frame says. The comment names the direction: client (c), slot (s), supervisor (v)."""
+
+    HELLO = 1  # c -> s, v   the token
+    WELCOME = 2  # s, v -> c   what the peer already holds
+    REFUSED = 3  # s, v -> c   why the connection is closed
+    TASK = 10  # c -> s       (sequence, digest, acknowledged sequence, ahead)
+    RESULT = 11  # s -> c       (sequence, seconds)
+    FAILURE = 12  # s -> c       (sequence, seconds)
+    LOG = 13  # s, v -> c    (line, stream, timestamp, slot)
+    FUNCTION = 14  # c -> s       (digest,)
+    MODULES = 15  # c -> s       (digest,)
+    ACK = 16  # c -> s       (sequence,)
+    FORGET = 17  # c -> s       (digests,)
+    EVENT = 18  # s -> c       an event that user code emitted
+    CONFIGURE = 30  # c -> v       a dictionary: the cluster, the slots, the environment
+    SLOT_UP = 31  # v -> c       (slot, generation)
+    SLOT_DOWN = 32  # v -> c       a dictionary: which slot, how it died, what it was running
+    PING = 33  # c -> v       renews the lease
+    PONG = 34  # v -> c
+    CANCEL = 35  # c -> v       (slot, sequence)
+    RECALL = 36  # c -> v       (slot, sequence)
+    RECALLED = 37  # v -> c       (slot, sequence, whether the task will not run)
+    EXTEND = 38  # c -> v       (seconds from now until the deadline,)
+    METRICS = 39  # v -> c       a dictionary
+    STOP = 40  # c -> v
+    GOODBYE = 41  # v -> c       (reason,)
+
+
+class FrameError(Exception):
+    """Bytes that are not a frame of this version, or a frame larger than allowed."""
+
+
+class Frame:
+    """One message: its kind, the task's number, the head's bytes and the buffers."""
+
+    __slots__ = ("buffers", "flags", "head", "kind", "number")
+
+    def __init__(self, kind: int, number: int, flags: int, head: Buffer, buffers: list[Buffer]) -> None:
+        self.kind = kind
+        self.number = number
+        self.flags = flags
+        self.head = head
+        self.buffers = buffers
+
+
+def head_of(frame: Frame) -> Any:
+    """Unpickle a frame's head. Call it only on frames of a peer whose token was accepted."""
+    return pickle.loads(frame.head)  # noqa: S301  the peer was started by us and has shown its token
+
+
+def encode(
+    kind: int, number: int = 0, head: object = None, buffers: Sequence[Buffer] = (), *, raw_head: bytes | None = None
+) -> list[Buffer]:
+    """Return the frame as a list of byte-like parts to be written in order; buffers are not copied.
+
+    A frame whose buffers are small comes back as one part, so that it goes out in one write.
+    """
+    packed = pickle.dumps(head, 5) if raw_head is None else raw_head
+    if not buffers:
+        return [HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 0, 0) + packed]
+    lengths = [size_of(buffer) for buffer in buffers]
+    body = sum(lengths)
+    start = HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), len(lengths), body) + packed
+    start += struct.pack(f"!{len(lengths)}Q", *lengths)
+    if body <= _SMALL:
+        return [b"".join([start, *buffers])]
+    return [start, *buffers]
+
+
+def size_of(buffer: Buffer) -> int:
+    """Size in bytes of anything with the buffer protocol."""
+    return len(buffer) if isinstance(buffer, (bytes, bytearray)) else memoryview(buffer).nbytes
+
+
+def allocate(size: int) -> Buffer:
+    """Return writable memory of ``size`` bytes for a received buffer."""
+    if size < _HUGE:
+        return bytearray(size)
+    block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            block.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:  # a kernel built without transparent huge pages
+            pass
+    return block
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames without copying large buffers.
+
+    Receive into ``get_buffer()`` and tell ``advance(count)`` how many bytes came; it returns the frames that are
+    whole. The shape is that of ``asyncio.BufferedProtocol``, so sockets and asyncio transports both fit.
+    """
+
+    __slots__ = ("_body", "_direct", "_end", "_filled", "_frame", "_lengths", "_pieces", "_scratch", "_start", "_target")
+
+    def __init__(self) -> None:
+        self._scratch = memoryview(bytearray(_SCRATCH))
+        self._start = 0
+        self._end = 0
+        self._frame: tuple[int, int, int] | None = None
+        self._lengths: list[int] = []
+        self._pieces: list[Buffer] = []
+        self._body = 0
+        self._target: Buffer = b""
+        self._direct: memoryview | None = None
+        self._filled = 0
+
+    def get_buffer(self) -> memoryview:
+        """Return the memory that the next bytes belong into; never empty."""
+        if self._direct is not None:
+            return self._direct[self._filled :]
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._end > _SCRATCH - _SMALL:
+            count = self._end - self._start
+            self._scratch[:count] = bytes(self._scratch[self._start : self._end])
+            self._start, self._end = 0, count
+        return self._scratch[self._end :]
+
+    def advance(self, count: int) -> list[Frame]:
+        """Take ``count`` received bytes into account and return the frames that they complete.
+
+        Raises:
+            FrameError: the bytes are no frame, or one that is not acceptable.
+        """
+        frames: list[Frame] = []
+        if self._direct is None:
+            self._end += count
+        else:
+            self._filled += count
+            if self._filled < len(self._direct):
+                return frames
+            self._direct = None
+            self._piece(self._target, frames)
+            self._target = b""
+        while self._step(frames):
+            pass
+        return frames
+
+    def _step(self, frames: list[Frame]) -> bool:
+        """Consume one header or piece from the scratch buffer; False when more bytes are needed first."""
+        available = self._end - self._start
+        if self._frame is None:
+            return self._header(available, frames)
+        need = self._lengths[len(self._pieces)]
+        if need <= _SMALL:
+            if available < need:
+                return False
+            piece: Buffer = bytearray(self._scratch[self._start : self._start + need])
+            self._start += need
+            self._piece(piece, frames)
+            return True
+        self._target = allocate(need)
+        self._direct = memoryview(self._target)
+        self._filled = min(available, need)
+        self._direct[: self._filled] = self._scratch[self._start : self._start + self._filled]
+        self._start += self._filled
+        if self._filled < need:
+            return False
+        self._direct = None
+        self._piece(self._target, frames)
+        self._target = b""
+        return True
+
+    def _header(self, available: int, frames: list[Frame]) -> bool:
+        if available < HEADER.size:
+            return False
+        magic, version, kind, flags, _, number, head, count, body = HEADER.unpack_from(self._scratch, self._start)
+        if magic != MAGIC:
+            raise FrameError("the peer does not speak Skyward's protocol")
+        if version != VERSION:
+            raise FrameError(f"the peer speaks version {version} of the protocol, this end version {VERSION}")
+        if head > MAX_HEAD or count > MAX_BUFFERS or body > MAX_BODY:
+            raise FrameError(f"a frame of {head} + {body} bytes in {count} buffers is over the limits")
+        if count == 0:
+            if body:
+                raise FrameError("a frame announces a body without buffers")
+            if head <= _SMALL:  # the common small frame, in one go
+                if available < HEADER.size + head:
+                    return False
+                begin = self._start + HEADER.size
+                frames.append(Frame(kind, number, flags, bytes(self._scratch[begin : begin + head]), []))
+                self._start = begin + head
+                return True
+        self._start += HEADER.size
+        self._frame = (kind, number, flags)
+        self._body = body
+        self._lengths = [head, 8 * count] if count else [head]
+        self._pieces = []
+        return True
+
+    def _piece(self, piece: Buffer, frames: list[Frame]) -> None:
+        """Take the next piece of the current frame: its head, its table of lengths, then its buffers."""
+        self._pieces.append(piece)
+        if len(self._pieces) == 2:  # noqa: PLR2004  the table of lengths
+            count = len(memoryview(piece)) // 8
+            lengths = struct.unpack(f"!{count}Q", piece)
+            if sum(lengths) != self._body:
+                raise FrameError("a frame's buffers do not add up to its body")
+            self._lengths.extend(lengths)
+        if len(self._pieces) == len(self._lengths):
+            assert self._frame is not None
+            kind, number, flags = self._frame
+            frames.append(Frame(kind, number, flags, self._pieces[0], self._pieces[2:]))
+            self._frame = None
+            self._pieces = []

@@ -1,0 +1,149 @@
+"""One slot: a process that runs tasks one after another in its main thread.
+
+It reads a task, runs it, writes the result, and reads the next, which may have been sent ahead. Functions arrive once
+and are then named by their digest. Whatever a task prints goes to the client on the same socket, ahead of its result.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import socket
+import sys
+import time
+from collections.abc import Buffer, Callable
+from types import SimpleNamespace
+from typing import Any
+
+from skyward.worker import context, failure, modules, pickling
+from skyward.worker.channel import Channel
+from skyward.worker.interrupts import Interrupts
+from skyward.worker.page import Page
+from skyward.worker.protocol import Frame, Kind, encode, head_of
+from skyward.worker.streams import NodeStream
+
+__all__ = ["Slot"]
+
+
+class Slot:
+    """Serves tasks from a socket until its process is ended.
+
+    Args:
+        listener: listening Unix socket of this slot.
+        token: what the client must show.
+        page: memory shared with the supervisor.
+        cluster: what ``instance_info()`` reports inside a task.
+    """
+
+    def __init__(self, listener: socket.socket, token: bytes, page: Page, cluster: context.ClusterContext) -> None:
+        self._page = page
+        self._cluster = cluster
+        self._sequence = 0
+        self._functions: dict[bytes, SimpleNamespace] = {}
+        self._bundles: set[bytes] = set()
+        self._interrupts = Interrupts(page)
+        self._channel = Channel(listener, token, self._holdings)
+        self._streams = [NodeStream(self._emit_line, "stdout", 1), NodeStream(self._emit_line, "stderr", 2)]
+
+    def serve(self) -> None:
+        """Run tasks; never returns by itself."""
+        context.current = self._cluster
+        context.emit = self._emit_event
+        sys.stdout, sys.stderr = self._streams  # type: ignore[assignment]
+        faulthandler.enable(2)
+        while True:
+            self._dispatch(self._channel.receive())
+
+    def _holdings(self) -> dict[str, object]:
+        return {
+            "pid": os.getpid(),
+            "started": self._page.started,
+            "running": self._page.running,
+            "functions": list(self._functions),
+            "modules": list(self._bundles),
+        }
+
+    def _dispatch(self, frame: Frame) -> None:
+        match frame.kind:
+            case Kind.TASK:
+                self._task(frame)
+            case Kind.FUNCTION:
+                (digest,) = head_of(frame)
+                self._functions[digest] = SimpleNamespace(buffers=frame.buffers, function=None)
+            case Kind.MODULES:
+                (digest,) = head_of(frame)
+                modules.install(pickle.loads(frame.buffers[0]))  # noqa: S301  from the client that started us
+                self._bundles.add(digest)
+                for held in self._functions.values():  # they may hold on to what the bundle has just replaced
+                    held.function = None
+            case Kind.ACK:
+                self._channel.acknowledge(head_of(frame)[0])
+            case Kind.FORGET:
+                for digest in head_of(frame):
+                    self._functions.pop(digest, None)
+
+    def _task(self, frame: Frame) -> None:
+        sequence, digest, acknowledged, ahead = head_of(frame)
+        self._channel.acknowledge(acknowledged)
+        if not self._page.start(sequence, ahead=ahead):
+            return
+        self._cluster.task_id = frame.number
+        self._interrupts.arm()
+        parts = self._outcome(frame.number, sequence, digest, frame.buffers)
+        frame.buffers = []
+        for stream in self._streams:
+            stream.drain()
+        self._page.finish()
+        self._channel.send_result(sequence, parts)
+
+    def _outcome(self, number: int, sequence: int, digest: bytes, buffers: list[Buffer]) -> list[Buffer]:
+        """Run the task and return the frame that reports how it ended."""
+        begun = time.perf_counter()
+        try:
+            function = self._function(digest)
+            args, kwargs = pickling.loads(buffers[0], buffers[1:])
+            buffers.clear()
+            try:
+                self._interrupts.open()
+                if self._interrupts.is_cancelled(sequence):
+                    raise KeyboardInterrupt
+                result = function(*args, **kwargs)
+            finally:
+                self._interrupts.shut()
+        except BaseException as error:  # noqa: BLE001  every way that a task can end is reported
+            self._interrupts.shut()  # again: the interrupt may have struck in the line above
+            head = (sequence, time.perf_counter() - begun, "raised")
+            cancelled = isinstance(error, KeyboardInterrupt) and self._interrupts.is_cancelled(sequence)
+            return encode(Kind.FAILURE, number, head, [failure.encode(error, cancelled=cancelled)])
+        return self._result(number, sequence, time.perf_counter() - begun, result)
+
+    @staticmethod
+    def _result(number: int, sequence: int, seconds: float, result: object) -> list[Buffer]:
+        try:
+            data, buffers = pickling.dumps(result)
+        except Exception as error:  # noqa: BLE001  pickling runs the user's own code
+            from skyward.worker.unpicklable import unpicklable_path
+
+            found = unpicklable_path(result, "result") or ("result", f"{type(error).__name__}: {error}")
+            head = (sequence, seconds, "unpicklable")
+            return encode(Kind.FAILURE, number, head, [pickle.dumps(found)])
+        return encode(Kind.RESULT, number, (sequence, seconds), [data, *buffers])
+
+    def _function(self, digest: bytes) -> Callable[..., Any]:
+        held = self._functions[digest]
+        if held.function is None:
+            loaded = pickling.loads(held.buffers[0], held.buffers[1:])
+            held.function = getattr(loaded, "__skyward_local__", loaded)
+        function: Callable[..., Any] = held.function
+        return function
+
+    def _emit_line(self, line: str, stream: str, timestamp: float) -> None:
+        with self._interrupts:
+            head = (line, stream, timestamp, self._cluster.worker)
+            self._channel.send_output(encode(Kind.LOG, self._cluster.task_id or 0, head))
+
+    def _emit_event(self, event: object) -> None:
+        data, buffers = pickling.dumps(event)
+        with self._interrupts:
+            self._channel.send_output(encode(Kind.EVENT, self._cluster.task_id or 0, None, [data, *buffers]))
