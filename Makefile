@@ -22,8 +22,8 @@ test: setup ## run all tests
 	@$(PYTHON) -m pytest $(ARGS)
 
 lint: setup ## style, imports, layers, length of files
-	@$(PYTHON) -m ruff check $(CODE)
-	@$(PYTHON) -m ruff format --check $(CODE)
+	@$(PYTHON) -m ruff check --quiet --output-format concise $(CODE)
+	@$(PYTHON) -m ruff format --quiet --check $(CODE)
 	@.venv/bin/lint-imports --no-logo
 	@$(PYTHON) .ci/check_length.py
 

@@ -28,6 +28,7 @@ def too_long(root: Path, limit: int = LIMIT) -> list[tuple[Path, int]]:
 
 
 def main(arguments: list[str]) -> int:
+    """Print the culprits below the folder that ``arguments`` name; 1 if there are any, else 0."""
     root = Path(arguments[0]) if arguments else Path(__file__).resolve().parent.parent
     culprits = too_long(root)
     for path, length in culprits:

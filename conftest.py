@@ -1,0 +1,53 @@
+"""What the tests of all packages share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+
+import pytest
+
+
+class Require:
+    """Parts that a test needs and that not every machine has.
+
+    A missing part skips the test and says which part that is. Under ``CI=true`` it fails instead: there, everything
+    that can be installed is, and a skipped test would hide what was not tested. Hardware cannot be installed, so it
+    skips everywhere.
+    """
+
+    def __init__(self, environ: dict[str, str] | None = None) -> None:
+        environ = dict(os.environ) if environ is None else environ
+        self._strict = environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+    def __call__(self, available: object, part: str, *, hardware: bool = False) -> None:
+        """Go on if ``available`` is true; ``part`` completes the sentence "this test needs ..."."""
+        if available:
+            return
+        if self._strict and not hardware:
+            pytest.fail(f"this test needs {part}, and with CI=true nothing may be missing", pytrace=False)
+        pytest.skip(f"this test needs {part}")
+
+    def command(self, name: str) -> str:
+        """The path of the program ``name``."""
+        path = shutil.which(name)
+        self(path, f"the program {name} on PATH")
+        assert path is not None
+        return path
+
+    def module(self, name: str) -> None:
+        """Make sure that the module ``name`` can be imported; it is not imported."""
+        self(find_spec(name), f"the Python module {name}")
+
+
+@pytest.fixture(scope="session")
+def require() -> Require:
+    """``require.command("git")``, ``require(present, "a terminal")``: without it the test skips, or fails in CI."""
+    return Require()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_foreign_plugins() -> None:
+    """Whatever plugin packages a developer has installed, the tests see skyward alone."""
+    os.environ["SKYWARD_DISABLE_PLUGINS"] = "1"
