@@ -157,7 +157,8 @@ def _env(values: Mapping[str, str] | None) -> Variables:
         return Variables()
     if not isinstance(values, Mapping):
         raise ConfigurationError(f"env must map names to values, not be of type {type(values).__name__}")
-    for name, value in values.items():
+    pairs: Iterable[tuple[object, object]] = values.items()
+    for name, value in pairs:
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
             raise ConfigurationError(f"{name!r} is not the name of an environment variable")
         # The value may be a secret: only its type is shown.
@@ -214,6 +215,21 @@ class Image:
             split = split_credentials(self.pip_extra_index_url)
             found += [part for part in (split.username, split.password) if part]
         return tuple(found)
+
+    def install_variables(self) -> dict[str, str]:
+        """The environment of an installation: ``env``, and the index and its credentials as uv reads them."""
+        from skyward.model.bootstrap import INDEX_NAME
+
+        found = dict(self.env)
+        if self.pip_extra_index_url is not None:
+            split = split_credentials(self.pip_extra_index_url)
+            others = found.get("UV_INDEX", "")
+            found["UV_INDEX"] = f"{INDEX_NAME}={split.url} {others}".strip()
+            if split.username is not None:
+                found[f"UV_INDEX_{INDEX_NAME.upper()}_USERNAME"] = split.username
+            if split.password is not None:
+                found[f"UV_INDEX_{INDEX_NAME.upper()}_PASSWORD"] = split.password
+        return found
 
     def check(self) -> None:
         """Raise ``ConfigurationError`` when the node's Python could not run this client's functions.
