@@ -16,8 +16,8 @@ import types
 from collections.abc import Buffer, Sequence
 from typing import Any
 
-import cloudpickle
-from cloudpickle.cloudpickle import subimport
+import cloudpickle  # type: ignore[import-untyped]
+from cloudpickle.cloudpickle import _should_pickle_by_reference, subimport  # type: ignore[import-untyped]
 
 from skyward.worker import codescan
 
@@ -44,7 +44,7 @@ CLIENT_ONLY = {
 """Classes of skyward whose objects mean nothing on a node, and what to do instead."""
 
 
-def is_plain(value: object, depth: int = _PLAIN_DEPTH) -> bool:
+def is_plain(value: Any, depth: int = _PLAIN_DEPTH) -> bool:
     """Whether ``value`` is small and made of exact built-in types only, so that plain pickle gives the same.
 
     Long containers count as not plain: looking through them would cost more than it saves.
@@ -53,22 +53,16 @@ def is_plain(value: object, depth: int = _PLAIN_DEPTH) -> bool:
     if kind in _ATOMS:
         return True
     if kind is bytes:
-        return len(value) < OUT_OF_BAND  # type: ignore[arg-type]
-    if not depth or (kind is not tuple and kind is not list and kind is not dict):
+        return len(value) < OUT_OF_BAND
+    if not depth or (kind is not tuple and kind is not list and kind is not dict) or len(value) > _PLAIN_ITEMS:
         return False
-    if len(value) > _PLAIN_ITEMS:  # type: ignore[arg-type]
-        return False
-    for item in value:  # type: ignore[attr-defined]
+    for item in value:
         if type(item) not in _ATOMS and not is_plain(item, depth - 1):
             return False
-    if kind is dict:
-        for item in value.values():  # type: ignore[attr-defined]
-            if type(item) not in _ATOMS and not is_plain(item, depth - 1):
-                return False
-    return True
+    return kind is not dict or is_plain(list(value.values()), depth)
 
 
-def dumps(value: object) -> tuple[bytes, list[memoryview]]:
+def dumps(value: Any) -> tuple[bytes, list[memoryview]]:
     """Pickle ``value``: the pickle, and the buffers that go beside it (flat, contiguous views of bytes, not copies).
 
     Raises whatever pickling raises: ``TypeError``, ``pickle.PicklingError``, or what a class's own code raises.
@@ -77,9 +71,9 @@ def dumps(value: object) -> tuple[bytes, list[memoryview]]:
         return pickle.dumps(value, PROTOCOL), []
     kind = type(value)
     if kind is tuple:
-        value = with_buffers(value)  # type: ignore[arg-type]
-    elif (kind is bytes or kind is bytearray) and len(value) >= LARGE_BYTES:  # type: ignore[arg-type]
-        value = Large(value)  # type: ignore[arg-type]
+        value = with_buffers(value)
+    elif (kind is bytes or kind is bytearray) and len(value) >= LARGE_BYTES:
+        value = Large(value)
     return dump_with(value, None)
 
 
@@ -105,6 +99,11 @@ def dump_with(value: object, seen: set[str] | None) -> tuple[bytes, list[memoryv
 def loads(data: Buffer, buffers: Sequence[Buffer] = ()) -> Any:
     """Undo ``dumps``. Arrays are made upon ``buffers`` without a copy, so give writable ones (``bytearray``)."""
     return pickle.loads(data, buffers=buffers)
+
+
+def by_reference(obj: types.FunctionType | type | types.ModuleType) -> bool:
+    """Whether a function, class or module is pickled as the name under which it can be imported."""
+    return bool(_should_pickle_by_reference(obj))
 
 
 class Large:
@@ -158,7 +157,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 return reduced
             self._by_value(obj, reduced)
             return reduced
-        how = _how(kind)
+        how = _how(kind)  # type: ignore[arg-type]
         if how is None:
             return NotImplemented
         if how == "class":
@@ -197,7 +196,7 @@ def _how(kind: type) -> str | None:
     if issubclass(kind, types.ModuleType):
         return "module"
     for base in kind.__mro__:
-        if base.__module__.partition(".")[0] == "skyward" and base.__name__ in CLIENT_ONLY:
+        if base.__name__ in CLIENT_ONLY and base.__module__.partition(".")[0] == "skyward":
             return CLIENT_ONLY[base.__name__]
     if kind.__reduce__ is object.__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__:
         return None
