@@ -130,7 +130,7 @@ install_uv() {
     pip_pythons | while IFS= read -r python; do
         "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 </dev/null || continue
         printf '%s\n' "--- $python -m pip install" >>"$log"
-        if "$python" -m pip install --quiet --upgrade --target "$root/.tools/uv" "uv>=$oldest_uv" >>"$log" 2>&1 </dev/null
+        if "$python" -m pip install --quiet --upgrade --no-cache-dir --target "$root/.tools/uv" "uv>=$oldest_uv" >>"$log" 2>&1 </dev/null
         then break; fi
     done
     uv_works "$root/.tools/uv/bin/uv"
