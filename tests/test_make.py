@@ -39,8 +39,9 @@ def newcomer(
         "UV_CACHE_DIR": cache,
         "XDG_CACHE_HOME": str(clone / ".cache"),
     }
-    settings = [home / ".config/pip/pip.conf", home / ".pip/pip.conf"]
-    kept |= {"PIP_CONFIG_FILE": str(path) for path in settings if path.is_file()}
+    for settings in (home / ".config/pip/pip.conf", home / ".pip/pip.conf"):
+        if settings.is_file():
+            kept["PIP_CONFIG_FILE"] = str(settings)
     path = ":".join(folder for folder in ("/usr/local/bin", "/usr/bin", "/bin") if Path(folder).is_dir())
     return {**clean_environ, **kept, "PATH": path, "HOME": str(tmp_path_factory.mktemp("home"))}
 
