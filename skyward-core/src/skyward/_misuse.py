@@ -129,7 +129,7 @@ def wrong_operand(left: Any, right: Any) -> TypeError:
     names: list[str] = []
     other: Any = None
     for side in (left, right):
-        if isinstance(side, NotAResult):
+        if _is_pending(side):
             side.dispatched = True
             names.append(call(side))
         else:
@@ -167,12 +167,16 @@ def refuse_lost_operand(pending: Any, frame: FrameType) -> None:
     )
 
 
-def _variable(frame: FrameType, name: str) -> object:
+def _is_pending(value: Any) -> bool:
+    return isinstance(value, NotAResult)
+
+
+def _variable(frame: FrameType, name: str) -> Any:
     return frame.f_locals.get(name, frame.f_globals.get(name))
 
 
 def _waits(value: Any) -> bool:
-    return isinstance(value, NotAResult) and not getattr(value, "dispatched", True)
+    return _is_pending(value) and not value.dispatched
 
 
 def _made_within(frame: FrameType, operand: _precedence.Operand) -> list[Any]:
@@ -183,7 +187,7 @@ def _made_within(frame: FrameType, operand: _precedence.Operand) -> list[Any]:
     # call of a compute function would pay for it.
     found: list[tuple[_precedence.Position, Any]] = []
     for item in gc.get_objects():
-        if isinstance(item, NotAResult) and (origin := getattr(item, "origin", None)) and origin[0] is frame.f_code:
+        if _is_pending(item) and (origin := getattr(item, "origin", None)) and origin[0] is frame.f_code:
             start = _precedence.start_of(*origin)
             if start is not None and operand.start <= start < operand.stop and _waits(item):
                 found.append((start, item))

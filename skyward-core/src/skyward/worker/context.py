@@ -63,5 +63,5 @@ current: ClusterContext | None = None
 
 def set_current(context: ClusterContext | None) -> None:
     """Make ``context`` what this process's tasks see; ``None`` takes it away."""
-    global current  # noqa: PLW0603 -- a slot is one process with one place, for as long as it lives
+    global current
     current = context
