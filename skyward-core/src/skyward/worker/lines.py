@@ -19,8 +19,9 @@ class LineSplitter:
     r"""Bytes in, lines out, as text without line ends.
 
     ``\n`` and ``\r\n`` end a line. A lone ``\r``, with which progress bars write over themselves, ends one too, but
-    only if something visible stands in it; cursor movements alone are no line. Bytes that are not UTF-8 are shown as ``\xff``. How the bytes are divided
-    among calls of ``feed`` makes no difference. Not safe for several threads at once.
+    only if something visible stands in it; cursor movements alone are no line. Bytes that are not UTF-8 are shown as
+    ``\xff``. How the bytes are divided among calls of ``feed`` makes no difference. Not safe for several threads at
+    once.
     """
 
     __slots__ = ("_dropped", "_limit", "_line", "_returned", "_rewritten", "_shown")

@@ -19,6 +19,10 @@ type Emit = Callable[[str, str, float], object]
 """Takes a line without its end, ``"stdout"`` or ``"stderr"``, and the time (seconds since the epoch)."""
 
 _MANY_THREADS = 64
+"""Threads that have written, from which on those that ended are looked for."""
+
+_CHUNK = 1 << 20
+"""Bytes cut into lines at once, so that a huge write need not stand in memory twice over as lines."""
 
 
 class _Lane:
@@ -111,7 +115,8 @@ class NodeStream(io.TextIOBase):
     def feed(self, data: bytes) -> None:
         """Take bytes, as ``buffer.write`` does."""
         if self._pid == os.getpid():
-            self._process(data)
+            for start in range(0, len(data), _CHUNK):
+                self._process(data[start : start + _CHUNK])
         else:
             _write_all(self._fd, data)
 
