@@ -104,6 +104,14 @@ find_python() {
     done
 }
 
+# One line about the Python that a newcomer would think of, when it did not do.
+too_old() {
+    for name in python3 python; do
+        version=$("$name" --version 2>/dev/null </dev/null) && printf '(%s on PATH is %s.)\n' "$name" "$version" && return
+    done
+    printf '(PATH has no python3.)\n'
+}
+
 # ---- uv -------------------------------------------------------------------------------------------------------------
 
 # Whether $1 runs and is not older than $oldest_uv.
@@ -175,6 +183,7 @@ else
         UV_PYTHON_INSTALL_DIR=$root/.tools/python && export UV_PYTHON_INSTALL_DIR
         "$uv" python install --no-bin "3.$wanted" >&2 && python=$("$uv" python find --no-project "3.$wanted") || stop \
             "there is no Python 3.${minor:-$oldest_python or newer} on PATH or in pyenv, and uv could not download one." \
+            "$(too_old)" \
             "Do one of these, then run the command again:" \
             "- install it with your system's package manager, or from https://www.python.org/downloads/;" \
             "- pyenv install 3.$wanted" \
