@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any
 
+from skyward._current import current_pool
 from skyward.errors import ConfigurationError
 from skyward.model.events import EVENTS, SkywardEvent
 
@@ -36,15 +37,12 @@ def checked[C: Callable[..., Any]](callback: C) -> C:
     """Return ``callback`` if it can be called from the thread of a bus, else raise ConfigurationError."""
     if not callable(callback):
         raise ConfigurationError(f"a callback must be callable with one event, not {type(callback).__name__}")
-    for code in (
-        getattr(callback, "__code__", None),
-        getattr(getattr(callback, "__func__", None), "__code__", None),
-        getattr(getattr(type(callback), "__call__", None), "__code__", None),
-    ):
-        if code is not None and code.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
+    for function in (callback, type(callback).__call__):
+        if iscoroutinefunction(function) or isasyncgenfunction(function) or isgeneratorfunction(function):
             raise ConfigurationError(
-                f"the callback {callback_name(callback)} is async: events come from a thread without an event loop. "
-                "Give a plain function; it can hand the event on with loop.call_soon_threadsafe(...)"
+                f"calling the callback {callback_name(callback)} would not run it, because it is async or a "
+                "generator: give a plain function. Into an event loop it can hand the event on with "
+                "loop.call_soon_threadsafe(...)"
             )
     return callback
 
@@ -64,7 +62,7 @@ def compose(*callbacks: Callback) -> Callback:
         for callback in chain:
             try:
                 answer = callback(current)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again below
                 raised.append(error)
             else:
                 if answer is not None and type(answer) in _EVENT_SET:
@@ -116,7 +114,7 @@ def active_scopes() -> tuple[Scope, ...]:
 
 
 @contextmanager
-def use_callback(callback: Callback) -> Iterator[None]:
+def use_callback(callback: Callback) -> Generator[None]:
     """Give ``callback`` the events of the code in the block.
 
     That is what pools entered inside it say, what the current pool says while the block is open, and what is passed
@@ -130,7 +128,10 @@ def use_callback(callback: Callback) -> Iterator[None]:
     try:
         yield
     finally:
-        _scopes.reset(token)
+        try:
+            _scopes.reset(token)
+        except ValueError:  # left in another context than entered, as generators are
+            _scopes.set(tuple(other for other in _scopes.get() if other is not scope))
         scope.end()
 
 
@@ -162,7 +163,5 @@ def emit(event: SkywardEvent) -> None:
 
 
 def _current_bus() -> EventBus | None:
-    from skyward._current import current_pool  # not at the top: a pool is what brings the current pool about
-
     bus: EventBus | None = getattr(current_pool(), "events", None)
     return bus

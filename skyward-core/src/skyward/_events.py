@@ -41,7 +41,7 @@ class _Subscription:
     def deliver(self, event: SkywardEvent) -> None:
         try:
             self.callback(event)
-        except BaseException as error:  # sys.exit() in a callback must not end the thread of the bus either
+        except BaseException as error:  # noqa: BLE001 - sys.exit() in it must not end the thread of the bus either
             self.failures += 1
             if self.failures == 1:
                 _log.error(
@@ -170,6 +170,12 @@ class EventBus:
                 timeout,
             )
 
+    def abandon(self) -> None:
+        """Be silent from now on, without touching what other threads may hold: for a forked child, which lacks them."""
+        self._reset()
+        self._closed = True
+        self._gate = {}
+
     def _route(self, subscriptions: tuple[_Subscription, ...]) -> None:
         self._subscriptions = subscriptions
         routes: _Routes = {}
@@ -245,9 +251,7 @@ def _at_exit() -> None:
 
 def _after_fork() -> None:
     for bus in list(_running):
-        bus._reset()  # locks and the queue may be held by threads that the child does not have
-        bus._closed = True
-        bus._gate = {}
+        bus.abandon()
     _running.clear()
 
 
