@@ -54,7 +54,7 @@ def test_a_choice_fits_and_none_that_fits_is_smaller(
         return enough and (want is None or (m.accelerator is not None and m.accelerator.satisfies(want)))
 
     try:
-        chosen = select_instance(offered, accelerator=accelerator, cpu=cpu, memory=gb and f"{gb}GB")
+        chosen = select_instance(offered, accelerator=accelerator, cpu=cpu, memory=None if gb is None else f"{gb}GB")
     except ConfigurationError:
         assert not any(map(fits, offered))
         return
