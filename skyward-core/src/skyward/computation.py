@@ -194,17 +194,18 @@ def _join(left: Any, right: Any) -> PendingBatch[*tuple[Any, ...]]:
     for side in (left, right):
         if isinstance(side, PendingCompute):
             calls.append(side)
-        elif not isinstance(side, PendingBatch):
-            raise wrong_operand(left, right)
-        elif side.return_exceptions:
-            raise TypeError(
-                "a batch with return_exceptions=True cannot be joined by `&`: "
-                "pass all its calls to one gather(..., return_exceptions=True)"
-            )
-        else:
+        elif isinstance(side, PendingBatch):
             calls.extend(side.pendings)
+        else:
+            raise wrong_operand(left, right)
     for side in (left, right):
         if isinstance(side, PendingBatch):
+            if side.return_exceptions:
+                left.dispatched = right.dispatched = True
+                raise TypeError(
+                    "a batch with return_exceptions=True cannot be joined by `&`: "
+                    "pass all its calls to one gather(..., return_exceptions=True)"
+                )
             side.absorbed = True
     return PendingBatch(tuple(calls))
 
