@@ -170,7 +170,7 @@ printf '%s\n' "$root/payload/back" >"$site/skyward.pth"
 cat >"$root/bin/skyward-node.new" <<%%
 #!/bin/sh
 export PYTHONPATH="$root/payload/front\${{PYTHONPATH:+:\$PYTHONPATH}}"
-exec "$root/venv/bin/python" -m {module} "\$@"
+exec "$root/venv/bin/python" -P -m {module} "\$@"
 %%
 chmod 755 "$root/bin/skyward-node.new"
 mv "$root/bin/skyward-node.new" "$root/bin/skyward-node"
