@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from skyward import _cache
+from skyward.errors import ConfigurationError
 
 
 @pytest.fixture
@@ -84,3 +85,18 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_taken_anew(tmp_path: Path, m
 
     asyncio.run(build())
     assert removed
+
+
+def test_a_cache_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ConfigurationError, match="set XDG_CACHE_HOME"):
+        _cache.cache_folder("envs")
+
+
+def test_a_relative_cache_home_is_ignored_as_its_specification_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _cache.cache_folder("envs") == tmp_path / ".cache" / "skyward" / "envs"
