@@ -13,32 +13,32 @@ class Require:
     """Parts that a test needs and that not every machine has.
 
     A missing part skips the test and says which part that is. Under ``CI=true`` it fails instead: there, everything
-    that can be installed is, and a skipped test would hide what was not tested. Hardware cannot be installed, so it
-    skips everywhere.
+    that can be installed is, and a skipped test would hide what was not tested. ``ci=False`` is for what cannot be
+    installed there, such as hardware: without it the test skips everywhere.
     """
 
     def __init__(self, environ: dict[str, str] | None = None) -> None:
         environ = dict(os.environ) if environ is None else environ
         self._strict = environ.get("CI", "").lower() in {"1", "true", "yes"}
 
-    def __call__(self, available: object, part: str, *, hardware: bool = False) -> None:
+    def __call__(self, available: object, part: str, *, ci: bool = True) -> None:
         """Go on if ``available`` is true; ``part`` completes the sentence "this test needs ..."."""
         if available:
             return
-        if self._strict and not hardware:
+        if self._strict and ci:
             pytest.fail(f"this test needs {part}, and with CI=true nothing may be missing", pytrace=False)
         pytest.skip(f"this test needs {part}")
 
-    def command(self, name: str) -> str:
+    def command(self, name: str, *, ci: bool = True) -> str:
         """The path of the program ``name``."""
         path = shutil.which(name)
-        self(path, f"the program {name} on PATH")
+        self(path, f"the program {name} on PATH", ci=ci)
         assert path is not None
         return path
 
-    def module(self, name: str) -> None:
+    def module(self, name: str, *, ci: bool = True) -> None:
         """Make sure that the module ``name`` can be imported; it is not imported."""
-        self(find_spec(name), f"the Python module {name}")
+        self(find_spec(name), f"the Python module {name}", ci=ci)
 
 
 @pytest.fixture(scope="session")
