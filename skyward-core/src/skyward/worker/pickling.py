@@ -31,6 +31,8 @@ LARGE_BYTES = 64 * 1024
 
 PROTOCOL = 5
 _ATOMS = frozenset({type(None), bool, int, float, complex, str})
+_HOW = frozenset({"class", "module", "custom"})
+_settled: set[str] = set()
 _PLAIN_ITEMS = 16
 _PLAIN_DEPTH = 3
 
@@ -103,7 +105,24 @@ def loads(data: Buffer, buffers: Sequence[Buffer] = ()) -> Any:
 
 def by_reference(obj: types.FunctionType | type | types.ModuleType) -> bool:
     """Whether a function, class or module is pickled as the name under which it can be imported."""
+    _settle(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__)
     return bool(_should_pickle_by_reference(obj))
+
+
+def _settle(name: object) -> None:
+    """See to it that what a module that no other process can import defines goes by value.
+
+    That is a module made by hand and put into ``sys.modules`` (notebooks and servers of scripts do so), and the script
+    of a process that ``multiprocessing`` has spawned.
+    """
+    if name in _settled or not isinstance(name, str) or name not in sys.modules:
+        return
+    module = sys.modules[name]
+    root = sys.modules.get(name.partition(".")[0])
+    homeless = all(not getattr(m, "__spec__", None) and not getattr(m, "__file__", None) for m in (module, root))
+    if type(module) is types.ModuleType and name != "__main__" and (homeless or name == "__mp_main__"):
+        cloudpickle.register_pickle_by_value(module)
+    _settled.add(name)
 
 
 class Large:
@@ -151,6 +170,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.last = obj
         kind = type(obj)
         if kind is types.FunctionType:
+            _settle(obj.__module__)
             reduced = self._function_reduce(obj)
             if reduced is NotImplemented:
                 self._note(obj.__module__)
@@ -161,15 +181,19 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if how is None:
             return NotImplemented
         if how == "class":
+            _settle(obj.__module__)
             reduced = super().reducer_override(obj)
             if reduced is NotImplemented:
                 self._note(obj.__module__)
             return reduced
-        if how == "module":
+        if how == "module" and by_reference(obj):
             self._note(obj.__name__)
-            return (subimport, (obj.__name__,)) if sys.modules.get(obj.__name__) is obj else NotImplemented
+            return subimport, (obj.__name__,)
         if how == "custom":
-            self._note(getattr(obj, "__module__", None))
+            module = getattr(obj, "__module__", None)
+            _settle(module)
+            self._note(module)
+        if how in _HOW:
             return NotImplemented
         raise pickle.PicklingError(f"cannot pickle '{kind.__name__}' object: {how}")
 
