@@ -8,7 +8,7 @@ import pickle
 import subprocess
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import pytest
@@ -44,13 +44,11 @@ class Formats(Exception):
 
 
 class Slotted(Exception):
-    __slots__ = ("_hidden", "where")
+    __slots__ = ("__private", "_hidden", "where")
 
     def __init__(self, where: str) -> None:
         self.where = where
         self.__private = where * 2
-
-    __slots__ += ("__private",)
 
     def private(self) -> str:
         return self.__private
@@ -100,7 +98,7 @@ class ExtendedOSError(OSError):
 
 
 class MyGroup(ExceptionGroup[Exception]):
-    def __new__(cls, errors: list[Exception], code: int) -> MyGroup:
+    def __new__(cls, errors: list[Exception], code: int) -> Self:
         made = super().__new__(cls, "mine", errors)
         made.code = code
         return made
@@ -304,7 +302,7 @@ def test_an_exception_that_reduces_itself_around_itself_arrives() -> None:
 def test_groups_arrive_with_their_members_and_tracebacks() -> None:
     inner = caught(ExceptionGroup("inner", [caught(KeyError("k")), Data(1)]))
     assert isinstance(inner, Exception)
-    again = travel(caught(ExceptionGroup("outer", [caught(ValueError("v")), inner])))  # type: ignore[type-var]
+    again = travel(caught(BaseExceptionGroup("outer", [caught(ValueError("v")), inner])))
     assert isinstance(again, ExceptionGroup)
     assert str(again) == "outer (2 sub-exceptions)"
     value, nested = again.exceptions
@@ -384,7 +382,7 @@ def test_what_is_no_exception_is_the_cause_of_a_task_error(exc: BaseException) -
 def test_encode_survives_a_class_that_fights_back() -> None:
     class Hostile(ValueError):
         @property
-        def args(self) -> Any:
+        def args(self) -> Any:  # type: ignore[override]
             raise RuntimeError
 
         def __str__(self) -> str:

@@ -81,7 +81,7 @@ def test_bytes_and_text_share_one_line(node: Node) -> None:
 def test_the_streams_look_like_those_of_python(node: Node) -> None:
     assert sys.__stdout__ is sys.stdout
     for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
-        assert isinstance(stream, io.TextIOBase)
+        assert isinstance(stream, NodeStream)
         assert (stream.encoding, stream.fileno(), stream.isatty()) == ("utf-8", fd, False)
         assert stream.writable()
         assert not stream.readable()
@@ -89,9 +89,9 @@ def test_the_streams_look_like_those_of_python(node: Node) -> None:
         assert not stream.closed
         assert stream.buffer.fileno() == fd
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    assert sys.stdout.write("é\n") == 2
+    assert node.stdout.write("é\n") == 2
     with pytest.raises(TypeError, match="must be str, not bytes"):
-        sys.stdout.write(b"x")  # type: ignore[arg-type]
+        node.stdout.write(b"x")  # type: ignore[arg-type]
 
 
 @on_a_node
@@ -122,13 +122,15 @@ def test_a_huge_text_arrives_in_bounded_lines(node: Node) -> None:
 
 @on_a_node
 def test_logging_set_up_in_one_task_works_in_the_next(node: Node) -> None:
-    logger = logging.Logger("user")
-    logger.addHandler(logging.StreamHandler())
+    logger = logging.getLogger("user-of-a-slot")
+    handler = logging.StreamHandler()
+    logger.addHandler(handler)
     logger.warning("first")
     for stream in (node.stdout, node.stderr):
         stream.drain()
     install(node.stdout, node.stderr)
     logger.warning("second")
+    logger.removeHandler(handler)
     assert node.lines == ["first", "second"]
 
 
