@@ -13,7 +13,7 @@ import pytest
 
 from skyward import _missing_module
 from skyward._failure import decode
-from skyward._stand_in import StandIn, stand_in_class
+from skyward._stand_in import RemoteRepr, StandIn, stand_in_class
 from skyward.worker.failure import encode
 
 FAR = """
@@ -119,14 +119,15 @@ def test_an_argument_of_a_class_that_the_client_lacks_becomes_its_repr(
     assert type(again) is ValueError
     assert again.args == ("kept", "Value()")
     assert vars(again) == {"value": "Value()"}
-    assert again.args[1].type_name == "far_away.Value"
-    assert "far_away" in again.args[1].reason
+    stand_in = vars(again)["value"]
+    assert isinstance(stand_in, RemoteRepr)
+    assert stand_in.type_name == "far_away.Value"
+    assert "far_away" in stand_in.reason
 
 
 def test_bases_that_cannot_be_combined_are_dropped() -> None:
     made = stand_in_class("m", "Clash", (int, ValueError))
-    assert issubclass(made, ValueError)
-    assert not issubclass(made, int)
+    assert made.__bases__ == (StandIn, ValueError)
     assert issubclass(stand_in_class("m", "None", ()), Exception)
 
 
@@ -207,10 +208,9 @@ def missing(name: str) -> ModuleNotFoundError:
 
 def test_a_missing_package_is_noted_with_the_remedy() -> None:
     exc = travel(encode(missing("sklearn_of_nobody")))
-    assert exc.__notes__ == [
-        "'sklearn_of_nobody' is not installed on node 0: add it to the pool's image, "
-        "image=sky.Image(pip=['sklearn_of_nobody'])"
-    ]
+    (note,) = exc.__notes__
+    assert note.startswith("'sklearn_of_nobody' is not installed on node 0: add it to the pool's image, ")
+    assert note.endswith("image=sky.Image(pip=['sklearn_of_nobody'])")
 
 
 def test_a_missing_package_behind_an_error_is_noted_too() -> None:

@@ -185,7 +185,7 @@ def test_positions_that_code_does_not_carry_are_not_invented(elsewhere: Callable
     inner = next(const for const in code.co_consts if getattr(const, "co_name", "") == "fail")
     units = len(inner.co_code) // 2
     bare = inner.replace(co_linetable=_tracebacks._lines_only(units), co_firstlineno=2)
-    function.__code__ = bare  # type: ignore[attr-defined]
+    function.__code__ = bare
     text = shown(arrive(failure(function, {"é": 1})))
     assert "line 2, in fail" in text
     assert "^" not in text

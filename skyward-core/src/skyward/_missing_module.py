@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 import sysconfig
-from importlib.metadata import packages_distributions
 
 _KNOWN = {
     "Crypto": "pycryptodome",
@@ -44,6 +43,8 @@ def package_of(module: str) -> str | None:
     """The distribution that provides the top-level ``module``, or ``None`` if installing is not the remedy."""
     if "." in module or module in sys.stdlib_module_names:
         return None
+    from importlib.metadata import packages_distributions
+
     distributions = packages_distributions().get(module)
     if distributions:
         return distributions[0]
