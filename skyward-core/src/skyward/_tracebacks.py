@@ -40,7 +40,9 @@ def build(frames: Sequence[FrameRecord], sources: Sources, *, node: int, slot: i
     for at in range(len(frames) - 1, -1, -1):
         filename, name, qualname, module, line, columns = frames[at]
         if filename not in names:
-            names[filename] = local_name(filename, sources.get(filename, {}), node=node)
+            # The compiler takes neither NUL nor lone surrogates in a file name.
+            clean = filename.encode("utf-8", "backslashreplace").decode().replace("\0", "?")
+            names[filename] = local_name(clean, sources.get(filename, {}), node=node)
         if at == 0:
             name = f"{name} [node {node}, slot {slot}]"
         code = _code(names[filename], name, qualname, max(1, line), columns)
@@ -84,7 +86,6 @@ def _remember(alias: str, lines: dict[int, str]) -> None:
 
 
 def _code(filename: str, name: str, qualname: str, line: int, columns: Columns | None) -> CodeType:
-    filename = filename.encode("utf-8", "backslashreplace").decode().replace("\0", "?")
     end, first, last = columns or (line, 0, 0)
     try:
         code = _raising(filename, line, end, first, last)

@@ -64,6 +64,7 @@ def _is_machinery(frame: FrameType) -> bool:
 def _describe(step: TracebackType, sources: Sources) -> FrameRecord:
     frame = step.tb_frame
     code = frame.f_code
+    filename = code.co_filename.replace("\0", "?")  # which no file system takes, and linecache on Python 3.12 neither
     line = step.tb_lineno or code.co_firstlineno or 1
     columns: Columns | None = None
     last_line = line
@@ -73,9 +74,9 @@ def _describe(step: TracebackType, sources: Sources) -> FrameRecord:
         if start == line and end is not None and first is not None and last is not None:
             columns = (end, first, last)
             last_line = end
-    _read(code.co_filename, frame, line, last_line, sources)
+    _read(filename, frame, line, last_line, sources)
     module = frame.f_globals.get("__name__")
-    return (code.co_filename, code.co_name, code.co_qualname, module if isinstance(module, str) else "", line, columns)
+    return (filename, code.co_name, code.co_qualname, module if isinstance(module, str) else "", line, columns)
 
 
 def _read(filename: str, frame: FrameType, first: int, last: int, sources: Sources) -> None:
