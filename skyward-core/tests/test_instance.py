@@ -69,7 +69,7 @@ def test_the_info_travels_and_cannot_be_changed(node: context.ClusterContext) ->
     assert pickle.loads(pickle.dumps(info)) == info
     assert hash(info) == hash(instance_info())
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        info.node = 1
+        info.node = 1  # type: ignore[misc]
 
 
 def test_outside_a_pool_there_is_no_info_and_the_error_says_where_there_is() -> None:

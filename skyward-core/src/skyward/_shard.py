@@ -24,7 +24,9 @@ def shard[A, B](a: A, b: B, /, *, shuffle: bool = False, seed: int | None = None
 @overload
 def shard[A, B, C](a: A, b: B, c: C, /, *, shuffle: bool = False, seed: int | None = None) -> tuple[A, B, C]: ...
 @overload
-def shard(*arrays: Any, shuffle: bool = False, seed: int | None = None) -> tuple[Any, ...]: ...
+def shard(
+    a: Any, b: Any, c: Any, d: Any, /, *more: Any, shuffle: bool = False, seed: int | None = None
+) -> tuple[Any, ...]: ...
 def shard(*arrays: Any, shuffle: bool = False, seed: int | None = None) -> Any:
     """Take this node's part of ``arrays``, which every node has as a whole.
 

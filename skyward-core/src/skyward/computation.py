@@ -101,10 +101,12 @@ class PendingCompute[R](NotAResult):
             refuse_lost_operand(self, frame)
         return broadcast(self)
 
+    # With R in the place of Q, checkers would hold R to be invariant, for a batch's types are: a call that gives an int
+    # would not do where one that gives a float is asked for.
     @overload
-    def __and__[S](self, other: PendingCompute[S]) -> PendingBatch[R, S]: ...
+    def __and__[Q, S](self: PendingCompute[Q], other: PendingCompute[S]) -> PendingBatch[Q, S]: ...
     @overload
-    def __and__[*Us](self, other: PendingBatch[*Us]) -> PendingBatch[R, *Us]: ...
+    def __and__[Q, *Us](self: PendingCompute[Q], other: PendingBatch[*Us]) -> PendingBatch[Q, *Us]: ...
     def __and__(self, other: Any) -> PendingBatch[*tuple[Any, ...]]:
         """Put two calls side by side, to be run in parallel."""
         return _join(self, other)

@@ -30,6 +30,9 @@ class ComputeFunction[**P, R]:
 
     fn: Callable[..., Any]
     retry: int
+    __name__: str
+    __qualname__: str
+    __wrapped__: Callable[..., Any]
 
     def __init__(self, fn: Callable[P, R], retry: int = 0) -> None:
         self.fn = fn
@@ -135,9 +138,14 @@ def _found_by_name(function: object, module: str | None, path: str) -> bool:
 
 
 class _Decorator(Protocol):
+    @overload
+    def __call__[**P, R](self, fn: ComputeFunction[P, R], /) -> ComputeFunction[P, R]: ...
+    @overload
     def __call__[**P, R](self, fn: Callable[P, R], /) -> ComputeFunction[P, R]: ...
 
 
+@overload
+def compute[**P, R](fn: ComputeFunction[P, R], /) -> ComputeFunction[P, R]: ...
 @overload
 def compute[**P, R](fn: Callable[P, R], /) -> ComputeFunction[P, R]: ...
 @overload
