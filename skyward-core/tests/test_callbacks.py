@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
+
 from skyward import _current
 from skyward._events import EventBus, compose, emit, use_callback
 from skyward.errors import ConfigurationError

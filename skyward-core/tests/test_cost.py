@@ -8,6 +8,7 @@ from math import ceil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from skyward._cost import CostMeter
 from skyward.errors import ConfigurationError
 

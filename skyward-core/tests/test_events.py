@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from skyward import _events
 from skyward._events import EventBus
 from skyward.errors import ConfigurationError
