@@ -171,11 +171,11 @@ def compute(fn: Any = None, /, *, retry: int | None = None) -> Any:
     if retry is not None and (type(retry) is not int or retry < 0):
         raise ConfigurationError(f"retry={retry!r} is not a number of times: pass 0, 1, 2, ...")
     if fn is None:
-        return lambda function: compute_with(function, retry)
-    return compute_with(fn, retry)
+        return lambda function: _compute(function, retry)
+    return _compute(fn, retry)
 
 
-def compute_with(fn: Any, retry: int | None) -> ComputeFunction[..., Any]:
+def _compute(fn: Any, retry: int | None) -> ComputeFunction[..., Any]:
     """``compute`` with both arguments at hand; ``retry=None`` leaves it as it is, or 0."""
     if isinstance(fn, ComputeFunction):
         return fn if retry is None or retry == fn.retry else ComputeFunction(fn.fn, retry)
