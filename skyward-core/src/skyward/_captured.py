@@ -7,17 +7,20 @@ import re
 import sys
 import types
 from operator import is_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from skyward.function import ComputeFunction
 from skyward.worker.codescan import global_names
 from skyward.worker.pickling import Pickler, by_reference
 from skyward.worker.unpicklable import Capture, captured
+
+if TYPE_CHECKING:
+    from skyward.function import ComputeFunction
 
 __all__ = ["Watch", "heavy"]
 
 _ABSENT = object()
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, range, type(...), re.Pattern, logging.Logger})
+_CONTAINERS = frozenset({tuple, frozenset, list, dict, set})
 _DEPTH = 50
 _ITEMS = 256
 
@@ -75,21 +78,20 @@ class Watch:
         if depth > _DEPTH:
             return False
         self._seen[id(value)] = value
-        if kind is tuple or kind is frozenset:
-            return all(self._covers(item, depth + 1) for item in value)
-        if kind is list or kind is dict or kind is set:
+        if kind in _CONTAINERS:
             return self._container(value, depth)
         if kind is types.FunctionType and not by_reference(value):
             return self._function(value, depth)
-        if kind is ComputeFunction:
+        if "__skyward_local__" in kind.__dict__:  # a compute function, but not one that is bound to an instance
             return self._compute_function(value, depth)
         return self._refers(value)
 
     def _container(self, value: Any, depth: int) -> bool:
-        if len(value) > _ITEMS:
-            return False
         items = _items(value)
-        self._containers.append((value, items))
+        if type(value) is not tuple and type(value) is not frozenset:
+            if len(items) > _ITEMS:
+                return False
+            self._containers.append((value, items))
         return all(self._covers(item, depth + 1) for item in items)
 
     def _refers(self, value: Any) -> bool:
@@ -189,7 +191,7 @@ def heavy(function: object, least: int) -> list[tuple[Capture, int]]:
             if id(value) in seen:
                 continue
             seen.add(id(value))
-            inner = value.fn if isinstance(value, ComputeFunction) else value
+            inner = value.fn if hasattr(type(value), "__skyward_local__") else value  # type: ignore[attr-defined]
             if isinstance(inner, types.FunctionType):
                 waiting.append(inner)
                 continue

@@ -22,7 +22,7 @@ class Display(Protocol):
 
     @property
     def types(self) -> tuple[type[SkywardEvent], ...]:
-        """The event classes to subscribe `callback` to; known once the display is started."""
+        """The event classes to subscribe `callback` to."""
         ...
 
     def start(self) -> None:

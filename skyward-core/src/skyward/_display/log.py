@@ -100,8 +100,9 @@ class LogDisplay:
 
     @property
     def types(self) -> tuple[type[SkywardEvent], ...]:
-        """The event classes that are loud enough to be seen. Ask after `start`."""
-        return tuple(kind for kind in EVENTS if _logger.isEnabledFor(level(kind)))
+        """The event classes that are loud enough to be seen while it is started."""
+        least = max(_logger.level or logging.INFO, logging.root.manager.disable + 1)
+        return tuple(kind for kind in EVENTS if level(kind) >= least)
 
     def start(self) -> None:
         if not self._started:

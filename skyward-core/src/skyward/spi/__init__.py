@@ -9,15 +9,16 @@ from __future__ import annotations
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec, Market
-from skyward.spi.hooks import ProviderDescriptor, hookimpl
+from skyward.spi.hooks import IntegrationDescriptor, ProviderDescriptor, hookimpl
 from skyward.spi.provider import Capabilities, LaunchRequest, PoolIdentity, Provider, Session
-from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Transport
+from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Transport, Wire
 
 __all__ = [
     "Capabilities",
     "ComputeSpec",
     "Instance",
     "InstanceState",
+    "IntegrationDescriptor",
     "Interpreter",
     "LaunchRequest",
     "Link",
@@ -30,5 +31,6 @@ __all__ = [
     "Receiver",
     "Session",
     "Transport",
+    "Wire",
     "hookimpl",
 ]

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from skyward.spi.provider import Provider
 
-__all__ = ["ProviderDescriptor", "hookimpl", "hookspec"]
+__all__ = ["IntegrationDescriptor", "ProviderDescriptor", "hookimpl", "hookspec"]
 
 hookspec = pluggy.HookspecMarker("skyward")
 hookimpl = pluggy.HookimplMarker("skyward")
@@ -28,6 +28,19 @@ class ProviderDescriptor:
     settings: Callable[..., Provider]
 
 
+@frozen(kw_only=True)
+class IntegrationDescriptor:
+    """An integration that a plugin brings.
+
+    Attributes:
+        name: the public name, which users write as ``sky.integrations.<name>``.
+        factory: what that name is: a decorator factory, a pool class, or a context manager.
+    """
+
+    name: str
+    factory: object
+
+
 @hookspec
 def skyward_providers() -> Iterable[ProviderDescriptor]:
     """Name the providers of this plugin.
@@ -40,5 +53,20 @@ def skyward_providers() -> Iterable[ProviderDescriptor]:
         @hookimpl
         def skyward_providers():
             return [ProviderDescriptor(name="AWS", settings=AWS)]
+    """
+    return ()
+
+
+@hookspec
+def skyward_integrations() -> Iterable[IntegrationDescriptor]:
+    """Name the integrations of this plugin: what users write as ``sky.integrations.<name>``.
+
+    Called once, together with ``skyward_providers``. Return descriptors, and import no framework.
+
+    Example::
+
+        @hookimpl
+        def skyward_integrations():
+            return [IntegrationDescriptor(name="torch", factory=torch)]
     """
     return ()

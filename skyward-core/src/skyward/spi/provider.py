@@ -14,7 +14,7 @@ from attrs import frozen
 from skyward.model.instance import Instance
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec
-from skyward.spi.transport import Transport
+from skyward.spi.transport import Transport, Wire
 
 __all__ = ["Capabilities", "LaunchRequest", "PoolIdentity", "Provider", "Session"]
 
@@ -94,8 +94,8 @@ class Session(Protocol):
         """Find machines by their tags, of this pool or of all pools of this owner, without any local state."""
         ...
 
-    def transport(self, instance: Instance, /) -> Transport:
-        """Return the road to a running machine."""
+    def transport(self, instance: Instance, wire: Wire, /) -> Transport:
+        """Return the road to a running machine. ``wire`` serves a transport that ends in local sockets."""
         ...
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Buffer, Callable, Sequence
 from typing import Literal, Protocol
 
@@ -10,7 +11,7 @@ from attrs import frozen
 from skyward.model.image import Image
 from skyward.worker.protocol import Frame
 
-__all__ = ["Interpreter", "Link", "PhaseReport", "Receiver", "Transport"]
+__all__ = ["Interpreter", "Link", "PhaseReport", "Receiver", "Transport", "Wire"]
 
 type PhaseReport = Callable[[str, Literal["started", "completed"], float | None], None]
 """Called with a bootstrap phase, its state, and on completion the seconds that it took."""
@@ -54,6 +55,14 @@ class Link(Protocol):
         """Close this end; ``on_lost`` is not called for it."""
 
 
+class Wire(Protocol):
+    """The pool's own thread for input and output, for a transport that ends in sockets of this machine."""
+
+    def add(self, connection: socket.socket, receiver: Receiver, /) -> Link:
+        """Watch a connected stream socket, hand its frames to ``receiver``, and return the link to write on."""
+        ...
+
+
 class Transport(Protocol):
     """The road to one machine. Its coroutines run on the pool's event loop."""
 
@@ -65,7 +74,7 @@ class Transport(Protocol):
         """
         ...
 
-    def open(self, socket: str, receiver: Receiver, /) -> Awaitable[Link]:
+    def open(self, name: str, receiver: Receiver, /) -> Awaitable[Link]:
         """Open a link to ``control`` or ``slot-N`` of the node and send the greeting.
 
         Raises:

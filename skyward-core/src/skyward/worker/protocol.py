@@ -19,7 +19,18 @@ from collections.abc import Buffer, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
-__all__ = ["HEADER", "VERSION", "Frame", "FrameError", "FrameReader", "Kind", "allocate", "encode", "head_of", "size_of"]
+__all__ = [
+    "HEADER",
+    "VERSION",
+    "Frame",
+    "FrameError",
+    "FrameReader",
+    "Kind",
+    "allocate",
+    "encode",
+    "head_of",
+    "size_of",
+]
 
 MAGIC: Final = b"SKY"
 VERSION: Final = 1
@@ -132,7 +143,18 @@ class FrameReader:
     whole. The shape is that of ``asyncio.BufferedProtocol``, so sockets and asyncio transports both fit.
     """
 
-    __slots__ = ("_body", "_direct", "_end", "_filled", "_frame", "_lengths", "_pieces", "_scratch", "_start", "_target")
+    __slots__ = (
+        "_body",
+        "_direct",
+        "_end",
+        "_filled",
+        "_frame",
+        "_lengths",
+        "_pieces",
+        "_scratch",
+        "_start",
+        "_target",
+    )
 
     def __init__(self) -> None:
         self._scratch = memoryview(bytearray(_SCRATCH))

@@ -10,13 +10,12 @@ import faulthandler
 import os
 import pickle
 import socket
-import sys
 import time
 from collections.abc import Buffer, Callable
 from types import SimpleNamespace
 from typing import Any
 
-from skyward.worker import context, failure, modules, pickling
+from skyward.worker import context, failure, modules, pickling, streams
 from skyward.worker.channel import Channel
 from skyward.worker.interrupts import Interrupts
 from skyward.worker.page import Page
@@ -44,13 +43,12 @@ class Slot:
         self._bundles: set[bytes] = set()
         self._interrupts = Interrupts(page)
         self._channel = Channel(listener, token, self._holdings)
-        self._streams = [NodeStream(self._emit_line, "stdout", 1), NodeStream(self._emit_line, "stderr", 2)]
+        self._streams = (NodeStream(self._emit_line, "stdout", 1), NodeStream(self._emit_line, "stderr", 2))
 
     def serve(self) -> None:
         """Run tasks; never returns by itself."""
         context.current = self._cluster
         context.emit = self._emit_event
-        sys.stdout, sys.stderr = self._streams  # type: ignore[assignment]
         faulthandler.enable(2)
         while True:
             self._dispatch(self._channel.receive())
@@ -90,6 +88,7 @@ class Slot:
             return
         self._cluster.task_id = frame.number
         self._interrupts.arm()
+        streams.install(*self._streams)
         parts = self._outcome(frame.number, sequence, digest, frame.buffers)
         frame.buffers = []
         for stream in self._streams:

@@ -15,7 +15,7 @@ from typing import Any
 from skyward.worker.context import ClusterContext
 from skyward.worker.deaths import how_it_died, oom_kills
 from skyward.worker.page import Page
-from skyward.worker.streams import LineSplitter
+from skyward.worker.lines import LineSplitter
 
 __all__ = ["SlotProcess"]
 

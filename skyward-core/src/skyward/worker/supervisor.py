@@ -152,7 +152,7 @@ class Supervisor:
         sys.path.extend(configuration.get("back", []))
         os.environ.update(configuration["environment"])
         if configuration["metrics"]:
-            metrics.sample()  # the first CPU figure is measured against this moment
+            metrics.prime()  # the first CPU figure is measured against this moment
             self._metrics_at = time.monotonic() + _METRICS_EVERY
         for index in range(configuration["slots"]):
             slot = SlotProcess(index, self._directory, self._token)
@@ -209,7 +209,7 @@ class Supervisor:
         """Forward what was written to descriptors 1 and 2 past Python: by C code, by subprocesses, by a crash."""
         with contextlib.suppress(BlockingIOError):
             data = os.read(slot.output, 1 << 16)
-            for line in slot.lines.feed(data) if data else slot.lines.drain():
+            for line in slot.lines.feed(data) if data else slot.lines.flush():
                 self._send(Kind.LOG, (line, "stdout", time.time(), slot.index))
             if not data:
                 self._selector.unregister(slot.output)

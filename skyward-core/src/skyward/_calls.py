@@ -1,0 +1,181 @@
+"""From pending calls to outcomes: encode, dispatch, wait, decode. One way for each kind of caller."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import concurrent.futures
+import inspect
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from skyward import _codec, _modules
+from skyward._futures import Completer
+from skyward._task import Task
+
+if TYPE_CHECKING:
+    from skyward._engine import Engine
+    from skyward.computation import PendingBatch, PendingCompute
+
+__all__ = ["Calls"]
+
+_LAST_PATIENCE = 8.0
+"""Seconds that an interrupted caller waits for its tasks to stop; a node kills a stubborn one after 3."""
+
+
+class Calls:
+    """The ways to run calls on a pool."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._completer: Completer | None = None
+
+    # blocking
+
+    def run(self, pending: PendingCompute[Any]) -> Any:
+        """Run one and wait for it."""
+        task = self._task(pending)
+        done = _thread.allocate_lock()
+        done.acquire()
+        task.on_done = lambda _: done.release()
+        self._engine.dispatcher.submit([task])
+        try:
+            done.acquire()
+        except BaseException:
+            self._abandon([task], lambda: done.acquire(timeout=_LAST_PATIENCE))
+            raise
+        return self._take(task)
+
+    def run_batch(self, batch: PendingBatch[*tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Run several at the same time and wait for all of them."""
+        tasks = [self._task(pending) for pending in batch.pendings]
+        return self._take_all(self._wait(tasks), return_exceptions=batch.return_exceptions)
+
+    def broadcast(self, pending: PendingCompute[Any]) -> tuple[Any, ...]:
+        """Run one on every node and wait for all of them."""
+        return self._take_all(self._wait(self._copies(pending)), return_exceptions=False)
+
+    def _wait(self, tasks: list[Task]) -> list[Task]:
+        if not tasks:
+            self._engine.require_active()
+            return tasks
+        done = _thread.allocate_lock()
+        done.acquire()
+        left = _Countdown(len(tasks), done.release)
+        for task in tasks:
+            task.on_done = left
+        self._engine.dispatcher.submit(tasks)
+        try:
+            done.acquire()
+        except BaseException:
+            self._abandon(tasks, lambda: done.acquire(timeout=_LAST_PATIENCE))
+            raise
+        return tasks
+
+    def _abandon(self, tasks: Sequence[Task], wait: Any) -> None:
+        """The caller was interrupted: stop its tasks, and see them stopped, so that the pool is usable again."""
+        self._engine.dispatcher.cancel(tasks)
+        wait()
+
+    # for coroutines
+
+    async def arun(self, pending: PendingCompute[Any]) -> Any:
+        """Run one without blocking the loop."""
+        return self._take((await self._await([self._task(pending)]))[0])
+
+    async def arun_batch(self, batch: PendingBatch[*tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Run several without blocking the loop."""
+        tasks = [self._task(pending) for pending in batch.pendings]
+        return self._take_all(await self._await(tasks), return_exceptions=batch.return_exceptions)
+
+    async def abroadcast(self, pending: PendingCompute[Any]) -> tuple[Any, ...]:
+        """Run one on every node without blocking the loop."""
+        return self._take_all(await self._await(self._copies(pending)), return_exceptions=False)
+
+    async def _await(self, tasks: list[Task]) -> list[Task]:
+        if not tasks:
+            self._engine.require_active()
+            return tasks
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+        left = _Countdown(len(tasks), lambda: _tell(loop, done))
+        for task in tasks:
+            task.on_done = left
+        self._engine.dispatcher.submit(tasks)
+        try:
+            await done.wait()
+        except BaseException:
+            self._engine.dispatcher.cancel(tasks)
+            raise
+        return tasks
+
+    # for futures
+
+    def submit(self, pending: PendingCompute[Any]) -> concurrent.futures.Future[Any]:
+        """Start one and return a future of it."""
+        if self._completer is None:
+            self._completer = Completer(self._engine)
+        return self._completer.submit(self._task(pending))
+
+    # encoding and decoding
+
+    def _task(self, pending: PendingCompute[Any], node: int | None = None) -> Task:
+        self._engine.require_active()
+        pending.dispatched = True
+        function = pending.function
+        encoded = _codec.encode_function(function)
+        payload = _codec.encode_call(pending.args, pending.kwargs, function.name, lambda: inspect.signature(function.fn))
+        modules = encoded.payload.modules | payload.modules
+        bundle = _modules.collect(modules) if modules else None
+        return Task(encoded, payload, bundle, node=node, retries=function.retry)
+
+    def _copies(self, pending: PendingCompute[Any]) -> list[Task]:
+        """The same call for every node, pickled once."""
+        first = self._task(pending, node=0)
+        more = range(1, self._engine.node_count)
+        return [
+            first,
+            *(Task(first.encoded, first.payload, first.bundle, node=node, retries=first.retries) for node in more),
+        ]
+
+    def _take(self, task: Task) -> Any:
+        self._engine.events.settle()
+        result, error = task.outcome()
+        if error is not None:
+            raise error
+        return result
+
+    def _take_all(self, tasks: list[Task], *, return_exceptions: bool) -> tuple[Any, ...]:
+        self._engine.events.settle()
+        outcomes = [task.outcome() for task in tasks]
+        if not return_exceptions:
+            for _, error in outcomes:
+                if error is not None:
+                    raise error
+        return tuple(result if error is None else error for result, error in outcomes)
+
+
+class _Countdown:
+    """Calls back once as many tasks have ended as were started."""
+
+    __slots__ = ("_left", "_lock", "_then")
+
+    def __init__(self, count: int, then: Any) -> None:
+        self._left = count
+        self._lock = threading.Lock()
+        self._then = then
+
+    def __call__(self, _task: Task) -> None:
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._then()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
+    try:
+        loop.call_soon_threadsafe(done.set)
+    except RuntimeError:  # that loop was closed: nobody waits any more
+        return

@@ -1,0 +1,336 @@
+"""Brings tasks, slots and the scheduler together. One lock; no waiting under it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from skyward import _codec, _deaths
+from skyward._scheduler import Assignment, Scheduler, SlotKey
+from skyward.errors import NodeLost, TaskCancelled, UsageError
+from skyward.model.events import InstancePreempted, LogLine, Metrics, SkywardEvent, TaskCompleted, TaskStarted
+from skyward.worker.protocol import Frame, Kind
+
+if TYPE_CHECKING:
+    from skyward._events import EventBus
+    from skyward._node import Node
+    from skyward._reactor import Reactor
+    from skyward._slot import SlotClient
+    from skyward._task import Task
+
+__all__ = ["Dispatcher"]
+
+_log = logging.getLogger("skyward.tasks")
+
+_BRIEF = 0.02
+"""Seconds. Only a function that has run for less than this on average is sent ahead to a busy slot: for a longer one
+the network's delay between two tasks is no matter, while waiting behind it would be."""
+_TAKE_BACK_AFTER = 0.002
+"""Seconds that a task may wait behind another one while a slot is idle, before it is asked back."""
+
+
+class Dispatcher:
+    """The tasks of one pool. Every method may be called from any thread."""
+
+    def __init__(self, events: EventBus, reactor: Reactor) -> None:
+        self.lock = threading.RLock()
+        self.nodes: dict[int, Node] = {}
+        self._events = events
+        self._reactor = reactor
+        self._scheduler = Scheduler(self._may_go_ahead)
+        self._tasks: dict[int, Task] = {}
+        self._pace: dict[bytes, float] = {}
+        self._up: dict[SlotKey, None] = {}
+        self._checking = False
+        self._closed: str | None = None
+        self._expected: set[int] = set()
+        self.on_node_lost: Callable[[Node, str], bool] = lambda _node, _why: False
+
+    # from the pool
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Have tasks run; each one's ``on_done`` is called when it has ended."""
+        with self.lock:
+            if self._closed is not None:
+                for task in tasks:
+                    self._finish(task, UsageError(self._closed))
+                return
+            for task in tasks:
+                if not self._has_place(task.node):
+                    self._finish(task, self._no_node(task.node))
+                    continue
+                self._tasks[task.number] = task
+                self._assign(self._scheduler.submit(task.number, task.node))
+
+    def _has_place(self, node: int | None) -> bool:
+        """Whether there is, or will be, a machine for a task."""
+        if node is None:
+            return bool(self.nodes or self._expected)
+        return node in self.nodes or node in self._expected
+
+    def withdraw(self, task: Task) -> bool:
+        """Drop a task that no slot has, without telling anybody; False when it runs or has ended."""
+        with self.lock:
+            if not self._scheduler.withdraw(task.number):
+                return False
+            self._tasks.pop(task.number, None)
+            return True
+
+    def cancel(self, tasks: Sequence[Task]) -> None:
+        """Stop tasks: one that waits is dropped, one that runs is interrupted on its node."""
+        with self.lock:
+            for task in tasks:
+                if task.done or task.cancelled:
+                    continue
+                task.cancelled = True
+                if self._scheduler.withdraw(task.number):
+                    self._finish(task, self._was_cancelled(task))
+                    continue
+                key = self._scheduler.locate(task.number)
+                if key is None:
+                    continue
+                slot = self.nodes[key[0]].slots[key[1]]
+                sequence = slot.sequence_of(task)
+                if sequence is None:
+                    continue
+                if self._scheduler.held(key)[0] == task.number:
+                    self.nodes[key[0]].cancel(key[1], sequence)
+                else:
+                    self.nodes[key[0]].recall(key[1], sequence)
+
+    def close(self, why: str) -> None:
+        """End: whatever is not done fails with ``why``."""
+        with self.lock:
+            self._closed = why
+            for task in list(self._tasks.values()):
+                self._finish(task, UsageError(why))
+            for node in self.nodes.values():
+                for slot in node.slots:
+                    slot.close()
+                node.close()
+
+    @property
+    def outstanding(self) -> int:
+        """Tasks that have not ended."""
+        return len(self._tasks)
+
+    def slots_up(self, node: int) -> int:
+        """How many slots of a node take tasks."""
+        return sum(key[0] == node for key in self._up)
+
+    # from the slots
+
+    def slot_up(self, slot: SlotClient) -> None:
+        """A slot is there. Called with the lock held."""
+        self._up[slot.key] = None
+        self._expected.discard(slot.key[0])
+        self._assign(self._scheduler.slot_up(slot.key))
+        self.nodes[slot.key[0]].slot_ready()
+
+    def ended(self, slot: SlotClient, sequence: int, frame: Frame, head: Sequence[Any]) -> None:
+        """A slot reports how a task ended."""
+        with self.lock:
+            task = slot.release(sequence)
+            if task is None:
+                return  # sent a second time after a reconnection
+            assignment = self._scheduler.finished(task.number, slot.key)
+            self._assign(assignment)
+            task.seconds = head[1]
+            self._learn(task)
+            if assignment is None and not self._checking:
+                self._look_for_waiting()
+            if self._events.wants(TaskStarted):
+                held = self._scheduler.held(slot.key)
+                if held and (assignment is None or held[0] != assignment.task):
+                    self._started(self._tasks[held[0]], slot.key)
+        if frame.kind == Kind.FAILURE:
+            task.fail(frame, head[2])
+            self._finish(task)
+        else:
+            task.frame = frame
+            self._finish(task)
+
+    def slot_died(
+        self, key: SlotKey, facts: dict[str, Any], *, running: list[Task], unstarted: list[Task], unknown: list[Task]
+    ) -> None:
+        """A slot's process is dead. Called with the lock held."""
+        self._up.pop(key, None)
+        self._scheduler.slot_down(key)
+        for task in running:
+            self._retry_or_fail(task, _deaths.slot_died(task, key, facts))
+        for task in unknown:
+            self._retry_or_fail(task, _deaths.outcome_unknown(task, key))
+        for task in reversed(unstarted):
+            self._put_back(task)
+
+    def unknown(self, key: SlotKey, task: Task) -> None:
+        """A slot that was connected again knows nothing of a task that it had started. Called with the lock held."""
+        self._assign(self._scheduler.finished(task.number, key))
+        self._retry_or_fail(task, _deaths.outcome_unknown(task, key))
+
+    def recalled(self, slot: SlotClient, sequence: int, *, agreed: bool) -> None:
+        """The answer to a request to give a task back."""
+        with self.lock:
+            task = slot.release(sequence) if agreed else None
+            if task is None:
+                held = self._scheduler.held(slot.key)
+                if held and self._tasks[held[0]].cancelled:  # it began before it could be taken back
+                    running = slot.sequence_of(self._tasks[held[0]])
+                    if running is not None:
+                        self.nodes[slot.key[0]].cancel(slot.key[1], running)
+                for number in held:
+                    self._scheduler.taken_back(number, slot.key, agreed=False)
+                return
+            if task.cancelled:
+                self._assign(self._scheduler.drop(task.number, slot.key))
+                self._finish(task, self._was_cancelled(task))
+                return
+            self._assign(self._scheduler.taken_back(task.number, slot.key, agreed=True))
+
+    def reconnect(self, slot: SlotClient, error: Exception | None) -> None:
+        """A slot's link has ended."""
+        _log.debug("the link to slot %s ended: %s", slot.key, error)
+        node = self.nodes.get(slot.key[0])
+        if node is not None and self._closed is None:
+            node.reattach(slot)
+
+    def node_lost(self, node: Node, why: str) -> None:
+        """A machine is gone, with what it held."""
+        with self.lock:
+            if self.nodes.pop(node.index, None) is None or self._closed is not None:
+                return
+            if self._events.wants(InstancePreempted):
+                self._events.emit(InstancePreempted(node.instance.id, node.index, why))
+            held: list[Task] = []
+            for slot in node.slots:
+                self._up.pop(slot.key, None)
+                self._scheduler.slot_down(slot.key)
+                held += slot.close()
+            if self.on_node_lost(node, why):
+                self._expected.add(node.index)
+            cut = why == "deadline"
+            for task in held:
+                self._retry_or_fail(task, _deaths.cut_off(task) if cut else _deaths.node_lost(task, node, why))
+            self._fail_homeless(node.index, _deaths.cut_off if cut else None)
+
+    def give_up(self, index: int) -> None:
+        """No machine will come in the place of one that was lost."""
+        with self.lock:
+            self._expected.discard(index)
+            self._fail_homeless(index, None)
+
+    def _fail_homeless(self, index: int, reason: Callable[[Task], BaseException] | None) -> None:
+        """Fail the tasks that wait for a machine that will not come."""
+        if index in self._expected:
+            return
+        homeless = self._scheduler.drain(index) if self._has_place(None) else self._scheduler.drain()
+        for number in homeless:
+            task = self._tasks[number]
+            self._finish(task, self._no_node(task.node) if reason is None else reason(task))
+
+    def logged(self, node: int, number: int, head: Sequence[Any]) -> None:
+        """A line of output has come from a node."""
+        if self._events.wants(LogLine):
+            line, stream, timestamp, slot = head
+            instance = self.nodes[node].instance.id if node in self.nodes else ""
+            self._events.emit(
+                LogLine(node, instance, line, timestamp, stream=stream, task_id=number or None, slot=slot)
+            )
+
+    def measured(self, node: int, sample: dict[str, Any]) -> None:
+        """A node has measured itself."""
+        if self._events.wants(Metrics) and node in self.nodes:
+            self._events.emit(Metrics(instance_id=self.nodes[node].instance.id, node=node, **sample))
+
+    def emitted(self, frame: Frame) -> None:
+        """User code on a node has emitted an event."""
+        try:
+            event: SkywardEvent = _codec.decode(frame.buffers[0], frame.buffers[1:])
+        except Exception:
+            _log.exception("an event that was emitted on a node cannot be unpickled here")
+            return
+        self._events.emit(event)
+
+    # inside
+
+    def _assign(self, assignment: Assignment | None) -> None:
+        if assignment is None:
+            return
+        task = self._tasks[assignment.task]
+        key = assignment.slot
+        task.place = key
+        if task.on_start is not None:
+            task.on_start()
+        self.nodes[key[0]].slots[key[1]].send(task, ahead=assignment.ahead)
+        if not assignment.ahead and self._events.wants(TaskStarted):
+            self._started(task, key)
+
+    def _started(self, task: Task, key: SlotKey) -> None:
+        task.started = time.monotonic()
+        self._events.emit(TaskStarted(task.number, task.name, key[0], key[1], self.nodes[key[0]].instance.id))
+
+    def _finish(self, task: Task, error: BaseException | None = None) -> None:
+        """A task has ended. Whoever waits for it is told."""
+        if error is not None:
+            task.error = error
+        self._tasks.pop(task.number, None)
+        if self._events.wants(TaskCompleted):
+            node, slot = task.place
+            instance = self.nodes[node].instance.id if node in self.nodes else ""
+            said = None if task.error is None else f"{type(task.error).__name__}: {task.error}"
+            self._events.emit(
+                TaskCompleted(task.number, task.name, node, slot, instance, task.seconds, said is None, said)
+            )
+        if task.on_done is not None:
+            task.on_done(task)
+
+    def _retry_or_fail(self, task: Task, error: BaseException) -> None:
+        if task.cancelled:
+            self._finish(task, self._was_cancelled(task))
+        elif task.retries > 0 and self._closed is None and self._has_place(task.node):
+            task.retries -= 1
+            _log.info("%s runs again: %s", task.name, error)
+            self._put_back(task)
+        else:
+            self._finish(task, error)
+
+    def _put_back(self, task: Task) -> None:
+        if task.cancelled:
+            self._finish(task, self._was_cancelled(task))
+        else:
+            self._assign(self._scheduler.requeue(task.number))
+
+    def _may_go_ahead(self, number: int) -> bool:
+        return self._pace.get(self._tasks[number].encoded.digest, _BRIEF) < _BRIEF
+
+    def _learn(self, task: Task) -> None:
+        digest = task.encoded.digest
+        known = self._pace.get(digest)
+        self._pace[digest] = task.seconds if known is None else 0.8 * known + 0.2 * task.seconds
+        if len(self._pace) > 1024:  # noqa: PLR2004  functions that a program defines afresh again and again
+            self._pace.pop(next(iter(self._pace)))
+
+    def _look_for_waiting(self) -> None:
+        """A slot has nothing to do: see in a moment whether a task waits behind another one."""
+        if any(len(self._scheduler.held(key)) > 1 for key in self._up):
+            self._checking = True
+            self._reactor.call_later(_TAKE_BACK_AFTER, self._take_back)
+
+    def _take_back(self) -> None:
+        with self.lock:
+            self._checking = False
+            for number, key in self._scheduler.to_take_back():
+                sequence = self.nodes[key[0]].slots[key[1]].sequence_of(self._tasks[number])
+                if sequence is not None:
+                    self.nodes[key[0]].recall(key[1], sequence)
+
+    @staticmethod
+    def _was_cancelled(task: Task) -> TaskCancelled:
+        return TaskCancelled(f"{task.name} was cancelled", node=task.place[0], slot=task.place[1])
+
+    def _no_node(self, node: int | None) -> NodeLost:
+        which = "the pool has no machine left" if node is None else f"node {node} is gone"
+        return NodeLost(f"{which}: its end is in the log above; open a new pool to go on", node=node)

@@ -1,0 +1,29 @@
+"""Refusing what would block or hang, with the form that works."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from skyward.errors import UsageError
+
+__all__ = ["refuse_in_running_loop"]
+
+
+def refuse_in_running_loop(blocking: str, awaitable: str) -> None:
+    """Raise when this thread runs an event loop, which a blocking call would freeze.
+
+    A notebook's cells run inside the kernel's loop, and block it by their nature: there it is allowed.
+
+    Raises:
+        UsageError: naming the awaitable form.
+    """
+    if asyncio._get_running_loop() is None or _in_notebook_cell():
+        return
+    raise UsageError(f"`{blocking}` would block the event loop that runs in this thread; write `{awaitable}`")
+
+
+def _in_notebook_cell() -> bool:
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"

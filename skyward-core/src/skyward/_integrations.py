@@ -1,0 +1,21 @@
+"""``sky.integrations`` (also ``sky.plugins``): what the installed plugins bring for frameworks, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name.startswith("_"):
+            raise AttributeError(f"module 'skyward.integrations' has no attribute {name!r}")
+        from skyward import _plugins
+
+        value = globals()[name] = _plugins.integration(name)
+        return value
+
+
+def __dir__() -> list[str]:
+    from skyward import _plugins
+
+    return _plugins.integration_names()

@@ -1,0 +1,51 @@
+"""What a pool asked for and created, on disk before it is asked for, so that nothing is forgotten when a client dies.
+
+One file per pool below the user's state folder, a line of JSON per fact. A pool that ended in order leaves none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+__all__ = ["Ledger", "state_folder"]
+
+
+def state_folder() -> Path:
+    """Where ledgers are: ``$XDG_STATE_HOME/skyward/pools``, by default below ``~/.local/state``."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return Path(base) / "skyward" / "pools"
+
+
+class Ledger:
+    """The facts of one pool. Holds no secrets.
+
+    Args:
+        pool_id: the pool's unique name, which names the file as well.
+        folder: where to keep it.
+    """
+
+    def __init__(self, pool_id: str, folder: Path | None = None) -> None:
+        self.path = (folder or state_folder()) / f"{pool_id}.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file: IO[str] = open(  # noqa: SIM115  kept open for the pool's life
+            self.path, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)
+        )
+
+    def record(self, fact: str, **values: str | float | Sequence[str] | Sequence[int] | None) -> None:
+        """Append a fact. It is with the operating system when this returns, so the client may die at once."""
+        line = json.dumps({"fact": fact, "time": time.time(), **values})
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def close(self, *, clean: bool) -> None:
+        """Close the file, and remove it when nothing of the pool is left."""
+        self._file.close()
+        if clean:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()

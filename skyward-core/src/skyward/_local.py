@@ -1,0 +1,149 @@
+"""The ``Local`` provider: each node is a group of processes on this machine. No account, no container, no cost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import frozen
+
+from skyward import _local_processes
+from skyward.errors import Unavailable
+from skyward.model.instance import Instance, InstanceState
+from skyward.model.offer import Offer
+from skyward.spi.provider import Capabilities, LaunchRequest, PoolIdentity
+
+if TYPE_CHECKING:
+    from skyward._local_transport import LocalTransport
+    from skyward.model.spec import ComputeSpec
+    from skyward.spi.transport import Wire
+
+__all__ = ["Local"]
+
+_LONGEST_SOCKET = len("/n999/slot-9999.sock.abcd")
+_SOCKET_PATH_LIMIT = 100
+"""A Unix socket's path may have 108 bytes on Linux and 104 on macOS; some are left for the kernel's terminator."""
+
+
+@frozen
+class Local:
+    """Nodes on this machine: worker processes that run the same code as a remote node's.
+
+    Each node is a supervisor with ``concurrency`` slot processes, reached over Unix sockets in a private folder. An
+    image without ``pip`` uses the client's own environment; with ``pip`` each node uses an environment that uv builds
+    and caches. ``apt`` packages must be installed on this machine already. Tasks run in the client's working folder.
+    """
+
+    name: ClassVar[str] = "Local"
+    capabilities: ClassVar[Capabilities] = Capabilities(spot=False, private_network=True, default_lease=10.0)
+
+    async def open(self, identity: PoolIdentity, /) -> LocalSession:
+        """Open a session. Nothing is created before the first launch."""
+        return LocalSession(identity)
+
+
+class LocalSession:
+    """Starts, finds and ends the process groups of one pool."""
+
+    def __init__(self, identity: PoolIdentity) -> None:
+        self._identity = identity
+        self._folder: str | None = None
+        self._machines: dict[str, Instance] = {}
+        self._processes: dict[str, _local_processes.Machine] = {}
+
+    async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
+        """This machine, when it has what is asked for."""
+        accelerator = _local_processes.accelerator_here() if spec.accelerator is not None else None
+        return [
+            Offer(
+                provider=Local.name,
+                instance_type="process",
+                region="localhost",
+                price=0.0,
+                on_demand_price=0.0,
+                vcpu=os.cpu_count() or 1,
+                memory_gb=_local_processes.memory_here() / 1e9 if spec.memory_gb is not None else 0.0,
+                accelerator=accelerator,
+            )
+        ]
+
+    async def launch(self, request: LaunchRequest, /) -> Sequence[Instance]:
+        """Start the supervisors, all at once."""
+        if self._folder is None:
+            self._folder = _private_folder()
+        launched: list[Instance] = []
+        for node in request.nodes:
+            name = f"local-{self._identity.pool_id}-{node}-{len(self._machines)}"
+            folder = os.path.join(self._folder, f"n{len(self._machines)}")
+            try:
+                machine = _local_processes.start(name, folder, self._identity)
+            except OSError as error:
+                if launched:
+                    break
+                raise Unavailable(
+                    f"this machine cannot start another process ({error}): ask for fewer nodes or raise `ulimit -u`"
+                ) from error
+            instance = Instance(
+                id=name,
+                state=InstanceState.RUNNING,
+                pool_id=self._identity.pool_id,
+                node=node,
+                offer=request.offer,
+                ip="127.0.0.1",
+                private_ip="127.0.0.1",
+                deadline=self._identity.deadline,
+                details={"folder": folder, "pid": machine.process.pid},
+            )
+            self._machines[name] = instance
+            self._processes[name] = machine
+            launched.append(instance)
+        return launched
+
+    async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
+        """A machine runs as long as its supervisor does."""
+        found: dict[str, Instance] = {}
+        for name in ids:
+            if name in self._machines and self._processes[name].process.poll() is None:
+                found[name] = self._machines[name]
+        return found
+
+    async def terminate(self, ids: Sequence[str], /) -> None:
+        """End the processes and remove the folders."""
+        gone = [self._processes.pop(name) for name in ids if name in self._processes]
+        for name in ids:
+            self._machines.pop(name, None)
+        await asyncio.gather(*(asyncio.to_thread(_local_processes.end, machine) for machine in gone))
+
+    async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
+        """Find supervisors and whatever they started by the marks in the environment of each process."""
+        marked = await asyncio.to_thread(_local_processes.find, pool_id)
+        return [
+            Instance(id=mark.name, state=InstanceState.RUNNING, pool_id=mark.pool_id, details={"pids": mark.pids})
+            for mark in marked
+        ]
+
+    def transport(self, instance: Instance, wire: Wire, /) -> LocalTransport:
+        """The Unix sockets of a machine."""
+        from skyward._local_transport import LocalTransport
+
+        return LocalTransport(self._processes[instance.id], self._identity.token, wire)
+
+    async def close(self) -> None:
+        """Remove the pool's folder; its nodes have removed their own."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def _private_folder() -> str:
+    """A new folder that only this user may enter, with a path short enough for sockets."""
+    for base in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"):  # noqa: S108  made private
+        if base and len(base) + len("/skyward-12345678") + _LONGEST_SOCKET <= _SOCKET_PATH_LIMIT:
+            with contextlib.suppress(OSError):
+                return tempfile.mkdtemp(prefix="skyward-", dir=base)
+    raise Unavailable("no folder for the nodes' sockets can be made: set TMPDIR to a short, writable path such as /tmp")

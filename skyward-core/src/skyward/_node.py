@@ -1,0 +1,176 @@
+"""The client's side of one machine: its control channel, its slots, its lease."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from tenacity import AsyncRetrying, retry_if_not_exception_type, stop_after_delay, wait_random_exponential
+
+from skyward._slot import SlotClient
+from skyward.errors import NodeLost
+from skyward.worker.protocol import Frame, Kind, encode, head_of
+
+if TYPE_CHECKING:
+    from skyward._dispatcher import Dispatcher
+    from skyward.model.instance import Instance
+    from skyward.spi.transport import Interpreter, Link, Receiver, Transport
+
+__all__ = ["Node"]
+
+_log = logging.getLogger("skyward.node")
+
+
+class Node:
+    """A machine that runs, is connected, and serves tasks.
+
+    Args:
+        index: its place in the pool.
+        instance: what the provider says of it.
+        transport: the road to it.
+        dispatcher: who gives it tasks and takes its events.
+        lease: seconds without a word after which it ends itself.
+    """
+
+    def __init__(
+        self, index: int, instance: Instance, transport: Transport, dispatcher: Dispatcher, lease: float | None
+    ) -> None:
+        self.index = index
+        self.instance = instance
+        self.transport = transport
+        self.slots: list[SlotClient] = []
+        self._dispatcher = dispatcher
+        self._lease = lease
+        self._control: Link | None = None
+        self._welcome: asyncio.Future[dict[str, Any]] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._ready = asyncio.Event()
+        self._configuration: dict[str, Any] | None = None
+        self._up: set[int] = set()
+        self._closed = False
+        self.farewell: str | None = None
+
+    async def start(self, interpreter: Interpreter, configuration: dict[str, Any], slots: int) -> None:
+        """Configure the node and wait until each of its slots is connected."""
+        self._configuration = {
+            **configuration,
+            "slots": slots,
+            "python": interpreter.python,
+            "front": list(interpreter.front),
+            "back": list(interpreter.back),
+        }
+        self.slots = [SlotClient((self.index, number), self._dispatcher) for number in range(slots)]
+        await self._connect()
+        await self._ready.wait()
+        if self.farewell is not None:
+            raise NodeLost(f"node {self.index} ended while it was being started: {self.farewell}", node=self.index)
+
+    async def _connect(self) -> None:
+        """Open the control channel, and configure the node unless it is."""
+        self._control = await self._open("control", self)
+        self._control.send(encode(Kind.CONFIGURE, head=self._configuration))
+
+    async def _open(self, socket: str, receiver: Receiver) -> Link:
+        """Open a link, again and again while the machine may still come back."""
+        patience = 60.0 if self._lease is None else self._lease
+        async for attempt in AsyncRetrying(
+            retry=retry_if_not_exception_type((NodeLost, asyncio.CancelledError)),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            stop=stop_after_delay(patience),
+            reraise=True,
+        ):
+            with attempt:
+                return await self.transport.open(socket, receiver)
+        raise AssertionError("unreachable")
+
+    def renew(self) -> None:
+        """Say a word, so that the lease goes on."""
+        self._tell(Kind.PING, None)
+
+    def cancel(self, slot: int, sequence: int) -> None:
+        """Interrupt the running task of a slot."""
+        self._tell(Kind.CANCEL, (slot, sequence))
+
+    def recall(self, slot: int, sequence: int) -> None:
+        """Ask for a task back that was sent ahead."""
+        self._tell(Kind.RECALL, (slot, sequence))
+
+    def extend(self, seconds: float | None) -> None:
+        """Move the node's deadline to ``seconds`` from now."""
+        self._tell(Kind.EXTEND, (seconds,))
+
+    def _tell(self, kind: Kind, head: object) -> None:
+        control = self._control
+        if control is not None:
+            control.send(encode(kind, head=head))
+
+    def on_frame(self, frame: Frame) -> None:
+        """A frame of the supervisor has arrived."""
+        match frame.kind:
+            case Kind.SLOT_UP:
+                slot, _ = head_of(frame)
+                if slot not in self._up:
+                    self._up.add(slot)
+                    self._soon(self._attach(self.slots[slot]))
+            case Kind.SLOT_DOWN:
+                facts = head_of(frame)
+                with self._dispatcher.lock:
+                    self.slots[facts["slot"]].died(facts)
+            case Kind.LOG:
+                self._dispatcher.logged(self.index, frame.number, head_of(frame))
+            case Kind.METRICS:
+                self._dispatcher.measured(self.index, head_of(frame))
+            case Kind.RECALLED:
+                slot, sequence, agreed = head_of(frame)
+                self._dispatcher.recalled(self.slots[slot], sequence, agreed=agreed)
+            case Kind.GOODBYE:
+                self.farewell = head_of(frame)[0]
+
+    def on_lost(self, error: Exception | None) -> None:
+        """The control channel has ended: connect again, or give the node up."""
+        self._control = None
+        if not self._closed:
+            self._soon(self._recover(error))
+
+    async def _recover(self, error: Exception | None) -> None:
+        if self.farewell is None:
+            try:
+                await self._connect()
+            except Exception as failure:  # noqa: BLE001  whatever it is, the node cannot be reached
+                self.farewell = str(failure or error)
+        if self.farewell is not None and not self._closed:
+            self._ready.set()
+            self._dispatcher.node_lost(self, self.farewell)
+
+    async def _attach(self, slot: SlotClient) -> None:
+        try:
+            link = await self._open(f"slot-{slot.key[1]}", slot)
+        except Exception as error:  # noqa: BLE001  the control channel tells whether the node is lost
+            _log.debug("slot %s cannot be reached: %s", slot.key, error)
+            return
+        with self._dispatcher.lock:
+            slot.attach(link)
+
+    def reattach(self, slot: SlotClient) -> None:
+        """The link to a slot has ended: open it again."""
+        if not self._closed and self.farewell is None:
+            self._soon(self._attach(slot))
+
+    def slot_ready(self) -> None:
+        """One more slot has said what it holds. Called with the dispatcher's lock held."""
+        if self._dispatcher.slots_up(self.index) == len(self.slots):
+            self._loop.call_soon_threadsafe(self._ready.set)
+
+    def _soon(self, coroutine: Any) -> None:
+        try:
+            asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:  # the loop has been closed: the pool is gone
+            coroutine.close()
+
+    def close(self) -> None:
+        """Tell the node to end, and let go of its channels."""
+        self._closed = True
+        self._tell(Kind.STOP, None)
+        if self._control is not None:
+            self._control.close()

@@ -1,0 +1,194 @@
+"""A pool's parameters, checked before anything is bought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import frozen
+
+from skyward.errors import ConfigurationError
+from skyward.model.accelerator import Accelerator
+from skyward.model.allocation import AllocationLike, parse_allocation
+from skyward.model.image import Image, Variables
+from skyward.model.memory import parse_memory
+from skyward.model.nearest import did_you_mean
+from skyward.model.spec import ComputeSpec
+from skyward.model.volume import Volume
+
+if TYPE_CHECKING:
+    from skyward._events import Callback
+    from skyward.spi.provider import Provider
+
+__all__ = ["PoolOptions", "ProviderLike", "SelectionLike", "check_options"]
+
+type ProviderLike = Provider | Sequence[Provider]
+"""One provider, or several to choose from."""
+
+type SelectionLike = Literal["first", "cheapest", "available"] | Callable[[tuple[Any, ...], ComputeSpec], Any]
+"""A strategy's name, or a synchronous callable ``(providers, spec) -> provider``."""
+
+SELECTIONS = ("first", "cheapest", "available")
+DISPLAYS = ("log", "spinner", "quiet")
+
+
+@frozen(kw_only=True)
+class PoolOptions:
+    """What a pool was asked for, each value in its final form."""
+
+    providers: tuple[Provider, ...]
+    selection: SelectionLike
+    spec: ComputeSpec
+    allocation: object
+    environment: Variables
+    display: str
+    on_event: Callback | None
+    collect_metrics: bool
+    provision_timeout: float
+    lease: float | Literal["provider"] | None
+    plugins: tuple[object, ...]
+
+
+def check_options(
+    known: Sequence[str],
+    *,
+    provider: ProviderLike | None,
+    selection: SelectionLike,
+    image: Image | None,
+    nodes: int,
+    machine: str | None,
+    accelerator: str | Accelerator | None,
+    cpu: int | None,
+    memory: str | None,
+    volume: Sequence[Volume] | None,
+    allocation: AllocationLike,
+    timeout: float | None,
+    env: Mapping[str, str] | None,
+    concurrency: int,
+    display: str,
+    on_event: Callback | None,
+    collect_metrics: bool,
+    provision_timeout: float,
+    lease: float | Literal["provider"] | None,
+    plugins: Sequence[object],
+    unknown: Mapping[str, object],
+) -> PoolOptions:
+    """Turn what the user wrote into options.
+
+    Raises:
+        ConfigurationError: something cannot work; it says what, and what to write instead.
+    """
+    for name in unknown:
+        raise ConfigurationError(f"a pool has no parameter {name!r}{did_you_mean(name, known)}")
+    picture = _instance("image", Image() if image is None else image, Image, "sky.Image(pip=[...])")
+    device = None if accelerator is None else _accelerator(accelerator)
+    slots = _count("concurrency", concurrency)
+    if device is not None and device.mig is not None and slots == 1:
+        slots = device.worker_count
+    if machine is not None and (not isinstance(machine, str) or not machine):
+        raise ConfigurationError(
+            f"machine is {machine!r}; give the provider's name of a machine, such as 'p5.48xlarge'"
+        )
+    if on_event is not None and not callable(on_event):
+        raise ConfigurationError(f"on_event is {on_event!r}; give a function that takes an event")
+    spec = ComputeSpec(
+        nodes=_count("nodes", nodes),
+        image=picture,
+        machine=machine,
+        accelerator=device,
+        cpu=None if cpu is None else _count("cpu", cpu),
+        memory_gb=None if memory is None else parse_memory(memory),
+        concurrency=slots,
+        volumes=_volumes(volume),
+        timeout=None if timeout is None else _seconds("timeout", timeout),
+    )
+    return PoolOptions(
+        providers=_providers(provider),
+        selection=_selection(selection),
+        spec=spec,
+        allocation=parse_allocation(allocation),
+        environment=_environment(env),
+        display=_choice("display", display, DISPLAYS),
+        on_event=on_event,
+        collect_metrics=bool(collect_metrics),
+        provision_timeout=_seconds("provision_timeout", provision_timeout),
+        lease=lease if lease is None or lease == "provider" else _seconds("lease", lease),
+        plugins=tuple(plugins),
+    )
+
+
+def _providers(value: ProviderLike | None) -> tuple[Provider, ...]:
+    from skyward.spi.provider import Provider
+
+    if value is None:
+        from skyward._local import Local
+
+        return (Local(),)
+    found = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not found:
+        raise ConfigurationError("provider is an empty list; give at least one, such as sky.Local()")
+    for provider in found:
+        if isinstance(provider, type):
+            raise ConfigurationError(f"provider is the class {provider.__name__}; call it: sky.{provider.__name__}()")
+        if isinstance(provider, str):
+            raise ConfigurationError(f"provider is the string {provider!r}; give a provider, such as sky.Local()")
+        if not isinstance(provider, Provider):
+            raise ConfigurationError(f"provider is {provider!r}, which is none; give one, such as sky.Local()")
+    return found
+
+
+def _selection(value: SelectionLike) -> SelectionLike:
+    if callable(value):
+        return value
+    _choice("selection", value, SELECTIONS)
+    return value
+
+
+def _choice(name: str, value: object, known: Sequence[str]) -> str:
+    if isinstance(value, str) and value in known:
+        return value
+    raise ConfigurationError(f"{name} is {value!r}{did_you_mean(str(value), known)}")
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigurationError(f"{name} is {value!r}; give a whole number from 1")
+    if value < 1:
+        raise ConfigurationError(f"{name} is {value}; give at least 1")
+    return value
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ConfigurationError(f"{name} is {value!r}; give a positive number of seconds")
+    return float(value)
+
+
+def _accelerator(value: object) -> Accelerator:
+    if not isinstance(value, (str, Accelerator)):
+        raise ConfigurationError(f"accelerator is {value!r}; give a name such as 'A100', or sky.accelerators.A100()")
+    return Accelerator.parse(value)
+
+
+def _instance[T](name: str, value: object, kind: type[T], example: str) -> T:
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{name} is {value!r}; give one such as {example}")
+    return value
+
+
+def _volumes(value: Sequence[Volume] | None) -> tuple[Volume, ...]:
+    from skyward.model.volume import S3Volume
+
+    found = () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    for volume in found:
+        _instance("volume", volume, S3Volume, "sky.S3Volume(mount_path='/data', bucket='name')")
+    return found
+
+
+def _environment(value: Mapping[str, str] | None) -> Variables:
+    for name, text in ({} if value is None else value).items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            raise ConfigurationError(f"env has the name {name!r}; give a variable's name")
+        if not isinstance(text, str):
+            raise ConfigurationError(f"env[{name!r}] is of type {type(text).__name__}; give a string: str(...)")
+    return Variables({} if value is None else value)

@@ -1,0 +1,263 @@
+"""``ComputePool``: machines that exist as long as a ``with`` block, and the calls that run on them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Token
+from typing import TYPE_CHECKING, Any, Literal, Never, Self
+
+from skyward import _current, _guards
+from skyward._calls import Calls
+from skyward._engine import Engine
+from skyward._options import PoolOptions, ProviderLike, SelectionLike, check_options
+from skyward.computation import PendingBatch, PendingCompute, Target
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from skyward._events import Callback, EventBus
+    from skyward._executor import PoolExecutor
+    from skyward.model.accelerator import Accelerator
+    from skyward.model.allocation import AllocationLike
+    from skyward.model.events import SkywardEvent
+    from skyward.model.image import Image
+    from skyward.model.volume import Volume
+
+__all__ = ["ComputePool"]
+
+
+class ComputePool:
+    """Machines for the time of a block; functions are sent to them with ``>>``, ``@`` and ``&``.
+
+    Nothing is bought before the block is entered, and nothing is left when it has ended, however it ends.
+
+    Args:
+        provider: where the machines come from, or several providers to choose from. Default: ``sky.Local()``.
+        selection: which of several providers comes first: ``"first"``, ``"cheapest"``, ``"available"``, or a callable
+            ``(providers, spec) -> provider``. The others follow when it fails.
+        image: the software of the nodes.
+        nodes: number of machines.
+        machine: the provider's name of a machine type, instead of a choice by what is needed.
+        accelerator: ``"A100"``, ``"H100:4"``, ``sky.accelerators.T4()``.
+        cpu: virtual CPUs per node, at least.
+        memory: memory per node, at least, such as ``"32GB"``.
+        volume: volumes to be mounted on each node.
+        allocation: ``"spot-if-available"``, ``"spot"``, ``"on-demand"``, ``"cheapest"``, a share of spot from 0 to 1,
+            or a value of ``sky.Allocation``.
+        timeout: seconds that the machines may live, enforced on the machines; ``None`` for no limit.
+        env: environment variables of the tasks.
+        concurrency: tasks that a node runs at a time, each in a process of its own.
+        display: ``"log"``, ``"spinner"`` or ``"quiet"``.
+        on_event: called with every event of the pool, on a thread of the pool's.
+        collect_metrics: whether the nodes measure themselves every 2 seconds.
+        provision_timeout: seconds from entering the block until the pool is ready.
+        lease: seconds without a word from this client after which a machine ends itself; ``None`` to outlive the
+            client until ``timeout``. Default: the provider's, which is 10 for ``Local``.
+        plugins: integrations that are active on the whole pool.
+
+    Raises:
+        ConfigurationError: a parameter cannot work, or is unknown; nothing was bought.
+    """
+
+    def __init__(
+        self,
+        provider: ProviderLike | None = None,
+        *,
+        selection: SelectionLike = "first",
+        image: Image | None = None,
+        nodes: int = 1,
+        machine: str | None = None,
+        accelerator: str | Accelerator | None = None,
+        cpu: int | None = None,
+        memory: str | None = None,
+        volume: Sequence[Volume] | None = None,
+        allocation: AllocationLike = "spot-if-available",
+        timeout: float | None = 3600,
+        env: Mapping[str, str] | None = None,
+        concurrency: int = 1,
+        display: Literal["log", "spinner", "quiet"] = "log",
+        on_event: Callback | None = None,
+        collect_metrics: bool = True,
+        provision_timeout: float = 1800,
+        lease: float | Literal["provider"] | None = "provider",
+        plugins: Sequence[object] = (),
+        **unknown: Never,
+    ) -> None:
+        self._options = check_options(
+            _PARAMETERS,
+            provider=provider,
+            selection=selection,
+            image=image,
+            nodes=nodes,
+            machine=machine,
+            accelerator=accelerator,
+            cpu=cpu,
+            memory=memory,
+            volume=volume,
+            allocation=allocation,
+            timeout=timeout,
+            env=env,
+            concurrency=concurrency,
+            display=display,
+            on_event=on_event,
+            collect_metrics=collect_metrics,
+            provision_timeout=provision_timeout,
+            lease=lease,
+            plugins=plugins,
+            unknown=unknown,
+        )
+        self._engine = Engine(self._options)
+        self._calls = Calls(self._engine)
+        self._token: Token[Target | None] | None = None
+
+    # the block
+
+    def __enter__(self) -> Self:
+        """Provision the pool and make it the current one; returns when it takes tasks."""
+        _guards.refuse_in_running_loop("with sky.ComputePool(...)", "async with sky.ComputePool(...)")
+        self._engine.enter()
+        self._token = _current.enter(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End every machine. What still runs is stopped."""
+        self._leave_context()
+        self._engine.leave()
+
+    async def __aenter__(self) -> Self:
+        """As ``with``, without blocking the running event loop."""
+        await self._engine.aenter()
+        self._token = _current.enter(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """As the end of ``with``, without blocking the running event loop."""
+        self._leave_context()
+        await self._engine.aleave()
+
+    def _leave_context(self) -> None:
+        if self._token is not None:
+            _current.leave(self, self._token)
+            self._token = None
+
+    # running
+
+    def run[R](self, pending: PendingCompute[R], /) -> R:
+        """Run a call on one node and return its result; what ``pending >> pool`` does.
+
+        Raises:
+            UsageError: the pool is not active, or this thread runs an event loop (``await pool.arun(pending)``).
+            TaskError: the task could not be run to its end.
+            Exception: whatever the function raised.
+        """
+        _guards.refuse_in_running_loop("pending >> pool", "await pool.arun(pending)")
+        return self._calls.run(pending)
+
+    def run_batch[*Ts](self, batch: PendingBatch[*Ts], /) -> tuple[*Ts]:
+        """Run calls in parallel and return their results in order; what ``batch >> pool`` does.
+
+        When some fail, the first error in the batch's order is raised after all have ended.
+        """
+        _guards.refuse_in_running_loop("batch >> pool", "await pool.arun_batch(batch)")
+        return self._calls.run_batch(batch)
+
+    def broadcast[R](self, pending: PendingCompute[R], /) -> tuple[R, ...]:
+        """Run a call once on every node and return the results in node order; what ``pending @ pool`` does."""
+        _guards.refuse_in_running_loop("pending @ pool", "await pool.abroadcast(pending)")
+        return self._calls.broadcast(pending)
+
+    async def arun[R](self, pending: PendingCompute[R], /) -> R:
+        """:meth:`run` for coroutines. Cancelling it cancels the task on the node."""
+        return await self._calls.arun(pending)
+
+    async def arun_batch[*Ts](self, batch: PendingBatch[*Ts], /) -> tuple[*Ts]:
+        """:meth:`run_batch` for coroutines."""
+        return await self._calls.arun_batch(batch)
+
+    async def abroadcast[R](self, pending: PendingCompute[R], /) -> tuple[R, ...]:
+        """:meth:`broadcast` for coroutines."""
+        return await self._calls.abroadcast(pending)
+
+    def submit[R](self, pending: PendingCompute[R], /) -> concurrent.futures.Future[R]:
+        """Start a call and return a future of its result."""
+        return self._calls.submit(pending)
+
+    def executor(self) -> PoolExecutor:
+        """Return a ``concurrent.futures.Executor`` over this pool; shutting it down leaves the pool open."""
+        from skyward._executor import PoolExecutor
+
+        return PoolExecutor(self)
+
+    # observing and steering
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the block has been entered, is provisioned, and has not ended."""
+        return self._engine.is_active
+
+    @property
+    def instance_count(self) -> int:
+        """Number of machines that take tasks now; 0 outside the block."""
+        return self._engine.instance_count
+
+    @property
+    def nodes(self) -> int:
+        """Number of machines that were asked for."""
+        return self._options.spec.nodes
+
+    @property
+    def concurrency(self) -> int:
+        """Tasks that each machine runs at a time."""
+        return self._options.spec.concurrency
+
+    @property
+    def events(self) -> EventBus:
+        """Where the pool's events go."""
+        return self._engine.events
+
+    def on[E: SkywardEvent](
+        self, event: type[E] | tuple[type[E], ...], handler: Callable[[E], object] | None = None
+    ) -> Any:
+        """Call ``handler`` with each event of a class; as a decorator when no handler is given.
+
+        Args:
+            event: an event class, or several.
+            handler: called on a thread of the pool's. What it raises is logged and stops nothing.
+
+        Returns:
+            A function that ends the subscription; as a decorator, the handler itself.
+        """
+        types = event if isinstance(event, tuple) else (event,)
+        if handler is None:
+
+            def decorate(function: Callable[[E], object]) -> Callable[[E], object]:
+                self._engine.events.subscribe(function, types)  # type: ignore[arg-type]  narrowed by `types`
+                return function
+
+            return decorate
+        return self._engine.events.subscribe(handler, types)  # type: ignore[arg-type]  narrowed by `types`
+
+    def extend(self, seconds: float) -> None:
+        """Move the moment at which the machines end themselves to ``seconds`` from now."""
+        self._engine.extend(seconds)
+
+    @property
+    def _pool_options(self) -> PoolOptions:
+        return self._options
+
+    def __repr__(self) -> str:
+        names = ", ".join(provider.name for provider in self._options.providers)
+        return f"<ComputePool of {self._options.spec.nodes} node(s) on {names}, {self._engine.state}>"
+
+
+_PARAMETERS = tuple(
+    name
+    for name in ComputePool.__init__.__annotations__
+    if name not in ("return", "unknown")
+)
+

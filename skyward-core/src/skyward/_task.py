@@ -1,0 +1,104 @@
+"""One dispatched call on the client, from its submission to its outcome."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from skyward import _codec
+from skyward.errors import SerializationError
+
+if TYPE_CHECKING:
+    from skyward._modules import Bundle
+    from skyward.worker.protocol import Frame
+
+__all__ = ["Task"]
+
+_numbers = itertools.count(1)
+
+
+class Task:
+    """What is to run, where it stands, and how it ended.
+
+    The outcome stays as it came off the wire until somebody asks for it, so that the thread that waits for the result
+    is the one that unpickles it.
+    """
+
+    __slots__ = (
+        "bundle",
+        "cancelled",
+        "encoded",
+        "error",
+        "frame",
+        "name",
+        "node",
+        "number",
+        "on_done",
+        "on_start",
+        "payload",
+        "place",
+        "retries",
+        "seconds",
+        "started",
+    )
+
+    def __init__(
+        self,
+        encoded: _codec.EncodedFunction,
+        payload: _codec.Payload,
+        bundle: Bundle | None,
+        *,
+        node: int | None = None,
+        retries: int = 0,
+    ) -> None:
+        self.number = next(_numbers)
+        self.encoded = encoded
+        self.payload = payload
+        self.bundle = bundle
+        self.name = encoded.name
+        self.node = node
+        self.retries = retries
+        self.cancelled = False
+        self.started = 0.0
+        self.seconds = 0.0
+        self.place = (0, 0)
+        self.frame: Frame | None = None
+        self.error: BaseException | None = None
+        self.on_done: Callable[[Task], None] | None = None
+        self.on_start: Callable[[], object] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self.frame is not None or self.error is not None
+
+    def outcome(self) -> tuple[Any, BaseException | None]:
+        """The result, or the error: of the function, of its pickling, or of the road."""
+        frame, self.frame = self.frame, None
+        if frame is None:
+            return None, self.error or RuntimeError("the outcome was taken already")
+        try:
+            return _codec.decode(frame.buffers[0], frame.buffers[1:]), None
+        except Exception as error:  # noqa: BLE001  unpickling runs the user's own code
+            node, slot = self.place
+            message = (
+                f"the result of {self.name} cannot be unpickled on the client: {type(error).__name__}: {error}; "
+                "return values of types that the client can import"
+            )
+            failed = SerializationError(message, path="result", node=node, slot=slot)
+            failed.__cause__ = error
+            return None, failed
+
+    def fail(self, frame: Frame, how: str) -> None:
+        """Take in the report of a failure."""
+        node, slot = self.place
+        if how == "unpicklable":
+            path, reason = pickle.loads(frame.buffers[0])  # noqa: S301  from a node that we started
+            message = f"the result of {self.name} cannot be pickled: {path}: {reason}"
+            self.error = SerializationError(message, path=path, node=node, slot=slot)
+            return
+        from skyward._failure import decode
+
+        self.error = decode(bytes(frame.buffers[0]), node=node, slot=slot)
