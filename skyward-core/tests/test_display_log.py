@@ -147,6 +147,7 @@ def test_a_null_handler_does_not_count_as_logging_set_up(bare: Bare, capsys: pyt
 def test_the_level_of_the_logger_decides_what_is_listened_to(bare: Bare) -> None:
     logger = bare()
     display = make_display("log")
+    assert set(EVENTS) - set(display.types) == {ev.TaskStarted, ev.Metrics, ev.CostUpdate}
     display.start()
     assert set(EVENTS) - set(display.types) == {ev.TaskStarted, ev.Metrics, ev.CostUpdate}
     display.stop()

@@ -365,6 +365,16 @@ def test_ctrl_c_while_it_ends_still_gives_the_cursor_back(live: Live, monkeypatc
     assert sys.stdout is terminal
 
 
+def test_a_pool_that_ends_after_its_screen_still_leaves_its_line(live: Live) -> None:
+    terminal, spinner = live()
+    begin(spinner, 1)
+    for screen in list(Screen._screens.values()):
+        screen.end()
+    spinner.callback(ev.LogLine(0, "i-0", "late", 0.0))
+    spinner.stop()
+    assert [line for line in terminal.shown if line] == ["node 0: late", "1 node, 0 tasks done, 0ms"]
+
+
 def test_its_own_thread_draws_without_being_told(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = attach()
     display = SpinnerDisplay(period=0.001)

@@ -122,6 +122,9 @@ class Screen:
                 self.end()
             else:
                 self.tick()
+            with self._lock:
+                if self._over:  # ended before, by a broken terminal or at the program's end
+                    self._write_through()
 
     def say(self, text: str) -> None:
         """Have ``text``, whole lines, put above the live area: at once if it was quiet, else with the next drawing."""
