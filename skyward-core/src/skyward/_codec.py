@@ -99,16 +99,14 @@ def encode_call(
         return Payload(pickle.dumps((args, kwargs), pickling.PROTOCOL), [], _NO_MODULES)
     seen: set[str] = set()
     try:
-        data, buffers = pickling.dump_with((pickling.with_buffers(args), _named_with_buffers(kwargs)), seen)
+        values = pickling.with_buffers((*args, *kwargs.values()))
+        call = (values[: len(args)], dict(zip(kwargs, values[len(args) :], strict=True)))
+        data, buffers = pickling.dump_with(call, seen)
     except MemoryError:
         raise
     except Exception as error:
         raise _unpicklable_argument(args, kwargs, name, signature_of, error) from error
     return Payload(data, buffers, relevant(seen))
-
-
-def _named_with_buffers(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return dict(zip(kwargs, pickling.with_buffers(tuple(kwargs.values())), strict=True)) if kwargs else kwargs
 
 
 def encode_function(function: ComputeFunction[..., Any]) -> EncodedFunction:

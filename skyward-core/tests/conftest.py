@@ -1,0 +1,99 @@
+"""A process that does what a node does with functions, arguments and modules, for tests of serialisation."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import skyward
+from skyward._codec import EncodedFunction, decode, encode_call, encode_function
+from skyward._modules import Bundle, collect
+
+FAR_SIDE = """
+import pickle, sys, traceback
+from skyward.worker import modules, pickling
+reply, sys.stdout = sys.stdout.buffer, sys.stderr
+while True:
+    try:
+        bundles, function, arguments = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        break
+    try:
+        for bundle in bundles:
+            modules.install(bundle)
+        loaded = pickling.loads(*function)
+        args, kwargs = pickling.loads(*arguments)
+        result = getattr(loaded, "__skyward_local__", loaded)(*args, **kwargs)
+        data, buffers = pickling.dumps(result)
+        answer = (True, (data, [bytearray(view) for view in buffers]))
+    except BaseException:
+        answer = (False, traceback.format_exc())
+    pickle.dump(answer, reply)
+    reply.flush()
+"""
+
+
+class Node:
+    """Runs functions in a fresh process that sees skyward and installed packages, but none of the client's modules."""
+
+    def __init__(self, directory: Path, extra_path: str = "") -> None:
+        source = Path(skyward.__file__).parents[1]
+        path = os.pathsep.join(filter(None, (extra_path, str(source))))
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", FAR_SIDE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Encode, run there, decode; a failure there is a ``RuntimeError`` with its traceback as text."""
+        return self.run_encoded(encode_function(function), *args, **kwargs)
+
+    def run_encoded(self, encoded: EncodedFunction, *args: Any, **kwargs: Any) -> Any:
+        payload = encode_call(args, kwargs, encoded.name, print)
+        bundles = [encoded.bundle, collect(payload.modules)]
+        parts = [(p.data, [bytearray(view) for view in p.buffers]) for p in (encoded.payload, payload)]
+        return self.run_raw(bundles, *parts)
+
+    def run_raw(self, bundles: list[Bundle], function: Any, arguments: Any) -> Any:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        pickle.dump(([bundle.records() for bundle in bundles], function, arguments), stdin)
+        stdin.flush()
+        fine, answer = pickle.load(stdout)
+        if not fine:
+            raise RuntimeError(answer)
+        return decode(*answer)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(10)
+
+
+@pytest.fixture
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node of its own for the test."""
+    made = Node(tmp_path_factory.mktemp("node"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node that all tests of a module use, one after another."""
+    made = Node(tmp_path_factory.mktemp("node"))
+    yield made
+    made.close()
