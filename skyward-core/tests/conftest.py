@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +97,17 @@ def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     made = Node(tmp_path_factory.mktemp("node"))
     yield made
     made.close()
+
+
+@pytest.fixture
+def node_beside(tmp_path: Path) -> Iterator[Callable[[Path], Node]]:
+    """Makes nodes that have the modules in a directory of their own."""
+    made: list[Node] = []
+
+    def make(directory: Path) -> Node:
+        made.append(Node(tmp_path, str(directory)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
