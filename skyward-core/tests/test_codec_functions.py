@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import gc
+import subprocess
 import sys
 import threading
 import types
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -295,3 +297,37 @@ def test_a_large_closure_that_does_not_change_is_encoded_once() -> None:
     first = encode_function(function)
     assert all(encode_function(function) is first for _ in range(5))
     assert first.payload.size > table.nbytes
+
+
+SPAWNED = """
+import multiprocessing, pickle
+from skyward._codec import encode_function
+from skyward.function import compute
+
+N = 6
+
+def helper(): return N
+
+@compute
+def f(): return helper()
+
+def child(queue):
+    payload = encode_function(f).payload
+    queue.put(payload.data)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    data = queue.get()
+    process.join()
+    print(data.hex())
+"""
+
+
+def test_the_script_of_a_spawned_process_goes_by_value(tmp_path: Path) -> None:
+    script_file = tmp_path / "spawns.py"
+    script_file.write_text(SPAWNED)
+    out = subprocess.run([sys.executable, str(script_file)], check=True, capture_output=True, text=True).stdout
+    assert pickling.loads(bytes.fromhex(out))() == 6

@@ -124,7 +124,7 @@ def test_packages_that_are_not_local_stay_at_home(project: Write) -> None:
 
 
 def test_imports_for_type_checkers_are_skipped(project: Write, node: Any) -> None:
-    project({"typed_a.py": "import typing as t\nif t.TYPE_CHECKING:\n    import typed_b\nelse:\n    import typed_c\nN = 1",
+    project({"typed_a.py": "import typing as t\nif t.TYPE_CHECKING:\n import typed_b\nelse:\n import typed_c\nN = 1",
              "typed_b.py": "", "typed_c.py": ""})  # fmt: skip
     f = load("import typed_a\n@compute\ndef f(): return typed_a.N")
     assert names(encode_function(f).bundle) == {"typed_a", "typed_c"}

@@ -10,7 +10,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from skyward.worker.codescan import global_names
-from skyward.worker.pickling import Pickler, by_reference
+from skyward.worker.pickling import Pickler, by_reference, settle
 from skyward.worker.unpicklable import Capture, captured
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class Watch:
         return self._bind(sys.modules, value.__module__, module) and self._bind(vars(module), name, value)
 
     def _compute_function(self, value: ComputeFunction[..., Any], depth: int) -> bool:
+        settle(getattr(value, "__module__", None))
         if isinstance(value.__reduce__(), str):
             return self._named(value)
         return (

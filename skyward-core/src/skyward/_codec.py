@@ -131,6 +131,7 @@ def encode_function(function: ComputeFunction[..., Any]) -> EncodedFunction:
 
 def _pickled(function: ComputeFunction[..., Any], before: _Memory | None) -> _Memory:
     """Pickle the function; what ``before`` holds stays the same object where it still is the same."""
+    pickling.settle(getattr(function, "__module__", None))
     watch = Watch.of(function)  # before pickling: what changes in between is then noticed the next time
     by_name = isinstance(function.__reduce__(), str)
     seen: set[str] = set()

@@ -90,13 +90,16 @@ class _Answer(NamedTuple):
 _entries: dict[str, _Entry] = {}
 _answers: dict[frozenset[str], _Answer] = {}
 _foreign: set[str] = set()
+_known: set[str] = set()
 _lock = threading.RLock()
 _MOST_ANSWERS = 1024
 
 
 def relevant(names: Iterable[str]) -> frozenset[str]:
     """Those of the modules' names that ``collect`` has to look at: local ones, and ones that are not here at all."""
-    return frozenset(name for name in names if name in _entries or not _is_foreign(name))
+    found = frozenset(name for name in names if name in _known or not _is_foreign(name))
+    _known.update(found)
+    return found
 
 
 def _is_foreign(name: str) -> bool:

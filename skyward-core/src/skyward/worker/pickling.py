@@ -21,7 +21,7 @@ from cloudpickle.cloudpickle import _should_pickle_by_reference, subimport  # ty
 
 from skyward.worker import codescan
 
-__all__ = ["OUT_OF_BAND", "Pickler", "dumps", "is_plain", "loads"]
+__all__ = ["OUT_OF_BAND", "Pickler", "by_reference", "dump_with", "dumps", "is_plain", "loads", "settle"]
 
 OUT_OF_BAND = 4096
 """Bytes from which a buffer travels beside the pickle; below, one more part costs more than the copy."""
@@ -105,11 +105,11 @@ def loads(data: Buffer, buffers: Sequence[Buffer] = ()) -> Any:
 
 def by_reference(obj: types.FunctionType | type | types.ModuleType) -> bool:
     """Whether a function, class or module is pickled as the name under which it can be imported."""
-    _settle(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__)
+    settle(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__)
     return bool(_should_pickle_by_reference(obj))
 
 
-def _settle(name: object) -> None:
+def settle(name: object) -> None:
     """See to it that what a module that no other process can import defines goes by value.
 
     That is a module made by hand and put into ``sys.modules`` (notebooks and servers of scripts do so), and the script
@@ -170,7 +170,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.last = obj
         kind = type(obj)
         if kind is types.FunctionType:
-            _settle(obj.__module__)
+            settle(obj.__module__)
             reduced = self._function_reduce(obj)
             if reduced is NotImplemented:
                 self._note(obj.__module__)
@@ -181,7 +181,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if how is None:
             return NotImplemented
         if how == "class":
-            _settle(obj.__module__)
+            settle(obj.__module__)
             reduced = super().reducer_override(obj)
             if reduced is NotImplemented:
                 self._note(obj.__module__)
@@ -191,7 +191,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return subimport, (obj.__name__,)
         if how == "custom":
             module = getattr(obj, "__module__", None)
-            _settle(module)
+            settle(module)
             self._note(module)
         if how in _HOW:
             return NotImplemented
