@@ -15,8 +15,7 @@ provides (``sky.AWS``, ``sky.Container``) is found through entry points, at the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # what checkers take for true; importing typing would double the cost of this module
 if TYPE_CHECKING:
     from skyward._callbacks import Callback, compose, emit, use_callback
     from skyward._current import broadcast, run, run_batch

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from skyward import _codec, _deaths
+from skyward import _deaths
 from skyward._scheduler import Assignment, Scheduler, SlotKey
 from skyward.errors import NodeLost, TaskCancelled, UsageError
 from skyward.model.events import InstancePreempted, LogLine, Metrics, SkywardEvent, TaskCompleted, TaskStarted
@@ -247,6 +247,8 @@ class Dispatcher:
 
     def emitted(self, frame: Frame) -> None:
         """User code on a node has emitted an event."""
+        from skyward import _codec
+
         try:
             event: SkywardEvent = _codec.decode(frame.buffers[0], frame.buffers[1:])
         except Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import importlib
 import logging
 import time
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class Engine:
         """Provision, and wait for it. An interrupt rolls back what was begun."""
         provisioning = self.begin()
         try:
+            importlib.import_module("skyward._calls")  # what the first task needs, while the machines start
             provisioning.result()
         except BaseException:
             self.abort(provisioning)

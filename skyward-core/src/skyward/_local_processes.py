@@ -11,12 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from skyward.model.accelerator import Accelerator
-from skyward.spi.provider import PoolIdentity
-from skyward.worker.slots import listen
+from skyward.worker.greeting import listen
+
+if TYPE_CHECKING:
+    from skyward.model.accelerator import Accelerator
+    from skyward.spi.provider import PoolIdentity
 
 __all__ = ["Machine", "Mark", "accelerator_here", "end", "find", "memory_here", "start"]
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import frozen
 
 from skyward.errors import ConfigurationError
-from skyward.model.accelerator import Accelerator
 from skyward.model.allocation import AllocationLike, parse_allocation
 from skyward.model.image import Image, Variables
 from skyward.model.memory import parse_memory
 from skyward.model.nearest import did_you_mean
 from skyward.model.spec import ComputeSpec
-from skyward.model.volume import Volume
 
 if TYPE_CHECKING:
     from skyward._events import Callback
+    from skyward.model.accelerator import Accelerator
+    from skyward.model.volume import Volume
     from skyward.spi.provider import Provider
 
 __all__ = ["PoolOptions", "ProviderLike", "SelectionLike", "check_options"]
@@ -165,6 +165,8 @@ def _seconds(name: str, value: object) -> float:
 
 
 def _accelerator(value: object) -> Accelerator:
+    from skyward.model.accelerator import Accelerator  # the catalogue is read for those who ask for a device
+
     if not isinstance(value, (str, Accelerator)):
         raise ConfigurationError(f"accelerator is {value!r}; give a name such as 'A100', or sky.accelerators.A100()")
     return Accelerator.parse(value)
@@ -177,9 +179,11 @@ def _instance[T](name: str, value: object, kind: type[T], example: str) -> T:
 
 
 def _volumes(value: Sequence[Volume] | None) -> tuple[Volume, ...]:
+    if value is None:
+        return ()
     from skyward.model.volume import S3Volume
 
-    found = () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    found = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     for volume in found:
         _instance("volume", volume, S3Volume, "sky.S3Volume(mount_path='/data', bucket='name')")
     return found

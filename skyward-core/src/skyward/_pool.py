@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, Literal, Never, Self
 
 from skyward import _current, _guards
-from skyward._calls import Calls
 from skyward._engine import Engine
 from skyward._options import PoolOptions, ProviderLike, SelectionLike, check_options
 from skyward.computation import PendingBatch, PendingCompute, Target
@@ -16,6 +16,7 @@ from skyward.computation import PendingBatch, PendingCompute, Target
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from skyward._calls import Calls
     from skyward._events import Callback, EventBus
     from skyward._executor import PoolExecutor
     from skyward.model.accelerator import Accelerator
@@ -108,8 +109,13 @@ class ComputePool:
             unknown=unknown,
         )
         self._engine = Engine(self._options)
-        self._calls = Calls(self._engine)
         self._token: Token[Target | None] | None = None
+
+    @functools.cached_property
+    def _calls(self) -> Calls:
+        from skyward._calls import Calls  # with pickling and all: imported while the machines start
+
+        return Calls(self._engine)
 
     # the block
 

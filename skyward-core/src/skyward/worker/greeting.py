@@ -1,14 +1,16 @@
-"""How both of a node's sockets meet a client: it speaks first and shows the token, in raw bytes, before any pickle."""
+"""The sockets of a node, and how they meet a client: it speaks first and shows the token, in raw bytes, before any pickle."""
 
 from __future__ import annotations
 
 import contextlib
 import hmac
+import os
+import secrets
 import socket
 
 from skyward.worker.protocol import Frame, FrameError, FrameReader, Kind, encode
 
-__all__ = ["greet", "refuse"]
+__all__ = ["greet", "listen", "refuse"]
 
 _PATIENCE = 5.0
 """Seconds that a client may take over its greeting before it is let go."""
@@ -46,3 +48,14 @@ def refuse(peer: socket.socket, reason: str) -> None:
     with contextlib.suppress(OSError):
         peer.send(b"".join(encode(Kind.REFUSED, head=reason)))
     peer.close()
+
+
+def listen(path: str) -> socket.socket:
+    """Return a listening Unix socket at ``path`` that only this user may connect to (mode 0600)."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    temporary = f"{path}.{secrets.token_hex(2)}"
+    listener.bind(temporary)
+    os.chmod(temporary, 0o600)
+    os.rename(temporary, path)
+    listener.listen(16)
+    return listener

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -14,7 +13,9 @@ from typing import Any
 
 from skyward.worker.context import ClusterContext
 from skyward.worker.deaths import how_it_died, oom_kills
+from skyward.worker.greeting import listen
 from skyward.worker.page import Page
+from skyward.worker.slot import Slot
 from skyward.worker.lines import LineSplitter
 
 __all__ = ["SlotProcess"]
@@ -43,8 +44,6 @@ class SlotProcess:
 
     def start(self, cluster: ClusterContext, environment: Mapping[str, str], close: Callable[[], None]) -> None:
         """Fork the slot. ``close`` releases, in the child, what belongs to the supervisor alone."""
-        from skyward.worker.slot import Slot  # imported once, before the fork, so that every slot shares its pages
-
         read, write = os.pipe()
         self.generation += 1
         self.killed_for = ""
@@ -122,17 +121,6 @@ class SlotProcess:
                 self._listener.accept()[0].close()
             except OSError:
                 return
-
-
-def listen(path: str) -> socket.socket:
-    """Return a listening Unix socket at ``path`` that only this user may connect to (mode 0600)."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    temporary = f"{path}.{secrets.token_hex(2)}"
-    listener.bind(temporary)
-    os.chmod(temporary, 0o600)
-    os.rename(temporary, path)
-    listener.listen(16)
-    return listener
 
 
 def _die_with(parent: int) -> None:

@@ -151,13 +151,13 @@ class Supervisor:
         sys.path[:0] = configuration.get("front", [])
         sys.path.extend(configuration.get("back", []))
         os.environ.update(configuration["environment"])
-        if configuration["metrics"]:
-            metrics.prime()  # the first CPU figure is measured against this moment
-            self._metrics_at = time.monotonic() + _METRICS_EVERY
         for index in range(configuration["slots"]):
             slot = SlotProcess(index, self._directory, self._token)
             self._slots.append(slot)
             self._start(slot)
+        if configuration["metrics"]:  # after the slots: psutil takes its time to import, and they have no use for it
+            metrics.prime()  # the first CPU figure is measured against this moment
+            self._metrics_at = time.monotonic() + _METRICS_EVERY
 
     def _become(self, python: str) -> None:
         """Go on as a supervisor under another interpreter: same process, same socket, same deadline.
