@@ -326,3 +326,25 @@ def test_the_ways_to_start_a_program(command: list[str], folder: str, tmp_path: 
             return records
 
     assert node.run_raw([Given()], (data, []), (pickle.dumps(((), {})), [])) == 12
+
+
+class Clumsy:
+    """A finder of somebody else's that fails."""
+
+    def find_spec(self, *args: Any) -> None:
+        raise RuntimeError
+
+
+def test_a_finder_that_fails_and_odd_entries_among_the_modules_are_passed_over(
+    project: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project({"odd_a.py": ""})
+    monkeypatch.setattr(sys, "meta_path", [Clumsy(), *sys.meta_path])
+    monkeypatch.setitem(sys.modules, "odd_b", None)
+    assert locate("odd_a").kind is Kind.LOCAL
+    assert locate("odd_a.below").kind is Kind.MISSING
+    assert locate("odd_b").kind is Kind.FOREIGN
+    assert locate("json.decoder").kind is Kind.FOREIGN
+    assert locate("xml.no_such").kind is Kind.FOREIGN
+    assert locate("odd_c").kind is Kind.MISSING
+    assert locate("odd_c.d").kind is Kind.MISSING
