@@ -25,7 +25,7 @@ from skyward.errors import ConfigurationError
 
 __all__ = ["NEEDED", "Payload", "archive", "digest", "stage"]
 
-NEEDED = ("attrs", "cattrs", "cloudpickle", "pluggy", "tblib", "tenacity", "typing-extensions")
+NEEDED = ("attrs", "cloudpickle", "pluggy", "tenacity")
 """The distributions that ``import skyward`` and its names need, all pure Python. psutil is compiled and comes from the
 index; rich serves the client's display only."""
 
