@@ -9,6 +9,7 @@ import inspect
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from skyward import _codec, _modules
 from skyward._futures import Completer
@@ -17,6 +18,7 @@ from skyward._task import Task
 if TYPE_CHECKING:
     from skyward._engine import Engine
     from skyward.computation import PendingBatch, PendingCompute
+    from skyward.function import ComputeFunction
 
 __all__ = ["Calls"]
 
@@ -30,6 +32,7 @@ class Calls:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._completer: Completer | None = None
+        self._decorated: WeakKeyDictionary[ComputeFunction[..., Any], ComputeFunction[..., Any]] = WeakKeyDictionary()
 
     # blocking
 
@@ -123,12 +126,25 @@ class Calls:
     def _task(self, pending: PendingCompute[Any], node: int | None = None) -> Task:
         self._engine.require_active()
         pending.dispatched = True
-        function = pending.function
+        function = self._integrated(pending.function)
         encoded = _codec.encode_function(function)
         payload = _codec.encode_call(pending.args, pending.kwargs, function.name, lambda: inspect.signature(function.fn))
         modules = encoded.payload.modules | payload.modules
         bundle = _modules.collect(modules) if modules else None
         return Task(encoded, payload, bundle, node=node, retries=function.retry)
+
+    def _integrated(self, function: ComputeFunction[..., Any]) -> ComputeFunction[..., Any]:
+        """The function with the pool's plugins around it; one object per function, so that it is sent once."""
+        plugins = self._engine.plugins
+        if not plugins:
+            return function
+        known = self._decorated.get(function)
+        if known is None:
+            known = function
+            for plugin in plugins:
+                known = plugin(known)
+            self._decorated[function] = known
+        return known
 
     def _copies(self, pending: PendingCompute[Any]) -> list[Task]:
         """The same call for every node, pickled once."""

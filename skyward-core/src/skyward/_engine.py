@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from skyward._options import PoolOptions
     from skyward._reactor import Reactor
     from skyward._road import Road
+    from skyward.spi.integration import Integration
 
 __all__ = ["Engine"]
 
@@ -163,6 +164,11 @@ class Engine:
     def node_count(self) -> int:
         """Machines that were asked for."""
         return self._options.spec.nodes
+
+    @property
+    def plugins(self) -> tuple[Integration, ...]:
+        """Integrations that are around every function of the pool."""
+        return self._options.plugins
 
     def require_active(self) -> None:
         """Raise unless tasks are taken.

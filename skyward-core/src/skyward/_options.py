@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skyward._events import Callback
     from skyward.model.accelerator import Accelerator
     from skyward.model.volume import Volume
+    from skyward.spi.integration import Integration
     from skyward.spi.provider import Provider
 
 __all__ = ["PoolOptions", "ProviderLike", "SelectionLike", "check_options"]
@@ -46,7 +47,7 @@ class PoolOptions:
     collect_metrics: bool
     provision_timeout: float
     lease: float | Literal["provider"] | None
-    plugins: tuple[object, ...]
+    plugins: tuple[Integration, ...]
 
 
 def check_options(
@@ -70,7 +71,7 @@ def check_options(
     collect_metrics: bool,
     provision_timeout: float,
     lease: float | Literal["provider"] | None,
-    plugins: Sequence[object],
+    plugins: Sequence[Integration],
     unknown: Mapping[str, object],
 ) -> PoolOptions:
     """Turn what the user wrote into options.
@@ -102,8 +103,14 @@ def check_options(
         volumes=_volumes(volume),
         timeout=None if timeout is None else _seconds("timeout", timeout),
     )
+    providers = _providers(provider)
+    for chosen in providers:
+        if spec.volumes and not chosen.capabilities.volumes:
+            raise ConfigurationError(
+                f"{chosen.name} cannot mount volumes; leave volume=... out and read the data in the function itself"
+            )
     return PoolOptions(
-        providers=_providers(provider),
+        providers=providers,
         selection=_selection(selection),
         spec=spec,
         allocation=parse_allocation(allocation),
@@ -113,7 +120,7 @@ def check_options(
         collect_metrics=bool(collect_metrics),
         provision_timeout=_seconds("provision_timeout", provision_timeout),
         lease=lease if lease is None or lease == "provider" else _seconds("lease", lease),
-        plugins=tuple(plugins),
+        plugins=_plugins(plugins),
     )
 
 
@@ -196,3 +203,13 @@ def _environment(value: Mapping[str, str] | None) -> Variables:
         if not isinstance(text, str):
             raise ConfigurationError(f"env[{name!r}] is of type {type(text).__name__}; give a string: str(...)")
     return Variables({} if value is None else value)
+
+
+def _plugins(value: Sequence[Integration]) -> tuple[Integration, ...]:
+    found = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    for plugin in found:
+        if not callable(plugin):
+            raise ConfigurationError(f"plugins has {plugin!r}; give integrations, such as sky.integrations.torch()")
+        if isinstance(plugin, type):
+            raise ConfigurationError(f"plugins has the class {plugin.__name__}; call it: {plugin.__name__}()")
+    return found

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from skyward.model.allocation import AllocationLike
     from skyward.model.image import Image
     from skyward.model.volume import Volume
+    from skyward.spi.integration import Integration
 
 __all__ = ["PoolParameters"]
 
@@ -37,4 +38,4 @@ class PoolParameters(TypedDict, total=False):
     collect_metrics: bool
     provision_timeout: float
     lease: float | Literal["provider"] | None
-    plugins: Sequence[object]
+    plugins: Sequence[Integration]

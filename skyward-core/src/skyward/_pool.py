@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from skyward.model.events import SkywardEvent
     from skyward.model.image import Image
     from skyward.model.volume import Volume
+    from skyward.spi.integration import Integration
 
 __all__ = ["ComputePool"]
 
@@ -82,7 +83,7 @@ class ComputePool:
         collect_metrics: bool = True,
         provision_timeout: float = 1800,
         lease: float | Literal["provider"] | None = "provider",
-        plugins: Sequence[object] = (),
+        plugins: Sequence[Integration] = (),
         **unknown: Never,
     ) -> None:
         self._options = check_options(

@@ -185,6 +185,7 @@ class Road:
             "cluster": {**self._cluster, "node": instance.node, "accelerators": devices},
             "environment": {**self._options.spec.image.env, **self._options.environment},
             "metrics": self._options.collect_metrics,
+            "mig": self._options.spec.accelerator is not None and self._options.spec.accelerator.mig is not None,
         }
 
     async def replace(self, lost: Node, note: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec, Market
+from skyward.spi.integration import Integration
 from skyward.spi.provider import Capabilities, LaunchRequest, PoolIdentity, Provider, Session
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Transport, Wire
 
@@ -32,6 +33,7 @@ __all__ = [
     "ComputeSpec",
     "Instance",
     "InstanceState",
+    "Integration",
     "IntegrationDescriptor",
     "Interpreter",
     "LaunchRequest",

@@ -25,11 +25,13 @@ class Capabilities:
 
     Attributes:
         spot: sells interruptible machines.
+        volumes: mounts the volumes of ``ComputeSpec.volumes`` on its machines.
         private_network: the nodes of a pool reach each other by ``Instance.private_ip``.
         default_lease: seconds without a word from the client after which a machine ends itself.
     """
 
     spot: bool = False
+    volumes: bool = False
     private_network: bool = True
     default_lease: float | None = 600
 

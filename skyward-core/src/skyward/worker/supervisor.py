@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any
 
-from skyward.worker import metrics
+from skyward.worker import devices, metrics
 from skyward.worker.context import ClusterContext
 from skyward.worker.control import ControlPeer
 from skyward.worker.protocol import Frame, Kind, head_of
@@ -56,6 +56,7 @@ class Supervisor:
         self._configuration: dict[str, Any] = {}
         self._kill_at: dict[tuple[int, int], float] = {}  # (slot, sequence) -> when the cancelled task is killed
         self._metrics_at: float | None = None
+        self._partitions: list[str] = []
         self._selector = selectors.DefaultSelector()
         self._ending = ""
 
@@ -182,10 +183,20 @@ class Supervisor:
 
     def _start(self, slot: SlotProcess) -> None:
         cluster = ClusterContext(**self._configuration["cluster"], worker=slot.index)
-        slot_environment = self._configuration.get("slot_environment") or {}
-        slot.start(cluster, slot_environment.get(slot.index, {}), lambda: self._leave_to_slot(slot))
+        slot.start(cluster, self._device_of(slot.index), lambda: self._leave_to_slot(slot))
         self._selector.register(slot.output, selectors.EVENT_READ, lambda: self._output(slot))
         self._send(Kind.SLOT_UP, (slot.index, slot.generation))
+
+    def _device_of(self, index: int) -> dict[str, str]:
+        """A slot's own part of a partitioned GPU, where the pool asked for partitions (MIG)."""
+        if not self._configuration.get("mig"):
+            return {}
+        if not self._partitions:
+            self._partitions = devices.mig_partitions()
+        if not self._partitions:
+            self._ending = "the pool asks for MIG partitions and this machine has none: set them up, or leave mig out"
+            return {}
+        return {"CUDA_VISIBLE_DEVICES": self._partitions[index % len(self._partitions)]}
 
     def _leave_to_slot(self, child: SlotProcess) -> None:
         """In a freshly forked slot: close every descriptor of the supervisor's own."""
