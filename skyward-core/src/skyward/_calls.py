@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import asyncio
 import concurrent.futures
-import inspect
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -124,13 +123,14 @@ class Calls:
     # encoding and decoding
 
     def _task(self, pending: PendingCompute[Any], node: int | None = None) -> Task:
+        pending.dispatched = True  # a call that is refused need not warn as well that it was never dispatched
         self._engine.require_active()
-        pending.dispatched = True
         function = self._integrated(pending.function)
         encoded = _codec.encode_function(function)
-        payload = _codec.encode_call(pending.args, pending.kwargs, function.name, lambda: inspect.signature(function.fn))
-        modules = encoded.payload.modules | payload.modules
-        bundle = _modules.collect(modules) if modules else None
+        payload = _codec.encode_call(pending.args, pending.kwargs, function.name, function.fn)
+        bundle = encoded.bundle
+        if payload.modules:
+            bundle = _modules.collect(encoded.payload.modules | payload.modules)
         return Task(encoded, payload, bundle, node=node, retries=function.retry)
 
     def _integrated(self, function: ComputeFunction[..., Any]) -> ComputeFunction[..., Any]:

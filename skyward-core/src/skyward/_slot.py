@@ -54,7 +54,7 @@ class SlotClient:
             return  # it goes out once the slot has been welcomed again
         parts: list[Buffer] = []
         bundle = task.bundle
-        if bundle is not None and bundle.digest not in self._bundles:
+        if bundle.modules and bundle.digest not in self._bundles:
             self._bundles.add(bundle.digest)
             parts += encode(Kind.MODULES, head=(bundle.digest,), buffers=[pickle.dumps(bundle.records(), 5)])
         encoded = task.encoded

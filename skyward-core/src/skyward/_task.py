@@ -48,7 +48,7 @@ class Task:
         self,
         encoded: _codec.EncodedFunction,
         payload: _codec.Payload,
-        bundle: Bundle | None,
+        bundle: Bundle,
         *,
         node: int | None = None,
         retries: int = 0,

@@ -24,5 +24,6 @@ def mig_partitions() -> list[str]:
         with contextlib.suppress(pynvml.NVMLError):
             for part in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(device)):
                 with contextlib.suppress(pynvml.NVMLError):  # fewer partitions than the device could have
-                    found.append(str(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(device, part))))
+                    handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(device, part)
+                    found.append(str(pynvml.nvmlDeviceGetUUID(handle)))
     return found
