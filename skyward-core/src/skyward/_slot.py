@@ -38,10 +38,21 @@ class SlotClient:
         self._bundles: set[bytes] = set()
         self._death: dict[str, Any] | None = None
         self._early: dict[str, Any] | None = None
+        self._unattached: dict[str, Any] | None = None
+        self._stillborn = False
 
     def attach(self, link: Link) -> None:
-        """A link is there; nothing is sent before the slot has said what it holds."""
+        """A link is there; nothing is sent before the slot has said what it holds.
+
+        Its frames, and its end, may have come before this, since they come on another thread.
+        """
+        if self._stillborn:
+            self._stillborn = False
+            return
         self._link = link
+        if self._unattached is not None:
+            holdings, self._unattached = self._unattached, None
+            self._welcomed(holdings)
 
     def send(self, task: Task, *, ahead: bool) -> None:
         """Send a task with whatever it needs that the slot does not hold yet, in one write."""
@@ -96,11 +107,16 @@ class SlotClient:
                 self._dispatcher.emitted(frame)
             case Kind.WELCOME:
                 with self._dispatcher.lock:
-                    self._welcomed(head_of(frame))
+                    if self._link is None:
+                        self._unattached = head_of(frame)
+                    else:
+                        self._welcomed(head_of(frame))
 
     def on_lost(self, error: Exception | None) -> None:
         """The connection has ended: connect again, unless the slot is known to be dead."""
         with self._dispatcher.lock:
+            if self._link is None:
+                self._stillborn, self._unattached = True, None
             self._link = None
             if self._death is not None:
                 self._settle()
