@@ -303,7 +303,7 @@ class Dispatcher:
         if task.cancelled:
             self._finish(task, self._was_cancelled(task))
         else:
-            self._assign(self._scheduler.requeue(task.number))
+            self._assign(self._scheduler.requeue(task.number, task.node))
 
     def _may_go_ahead(self, number: int) -> bool:
         return self._pace.get(self._tasks[number].encoded.digest, _BRIEF) < _BRIEF

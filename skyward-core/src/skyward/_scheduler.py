@@ -1,15 +1,18 @@
 """Which task goes to which slot: events in, assignments out. Pure, without locks, clocks or I/O.
 
-Idle slots are taken in round-robin order over the nodes. When none is idle, a slot may be given one task ahead, so
-that it does not wait for the network between two short tasks; whether that is worth it the caller says per task
-(``ahead``). A task that waits behind another one on a slot is taken back as soon as a slot has nothing to do, so a
-busy slot never delays a task that another one could take.
+Nodes take turns, so that idle slots are used round-robin over the nodes. When no slot is idle, one may be given one
+task ahead, so that it does not wait for the network between two short tasks; whether that is worth it the caller says
+per task (``may_go_ahead``). A task that waits behind another one on a slot is taken back as soon as a slot has nothing
+to do, so a busy slot never delays a task that another one could take.
+
+Every event costs the same however many tasks wait. The queues are `OrderedDict`, because it alone takes from either
+end and from the middle at that cost: a `deque` searches, and a `dict` walks over what was removed at its front.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 __all__ = ["Assignment", "Scheduler", "SlotKey"]
@@ -29,19 +32,24 @@ class Assignment(NamedTuple):
 class Scheduler:
     """Keeps what waits, what runs where, and which slots are idle.
 
+    A task is a number that its caller chooses. It is known from `submit` until `finished`, `withdraw`, `drop` or
+    `drain`; those that `slot_down` returns are forgotten unless they are given back with `requeue`.
+
     Args:
         may_go_ahead: whether a task may be sent to a busy slot, to run after the present one.
     """
 
     def __init__(self, may_go_ahead: Callable[[int], bool] = lambda _: True) -> None:
         self._may_go_ahead = may_go_ahead
-        self._idle: deque[SlotKey] = deque()
         self._held: dict[SlotKey, list[int]] = {}
-        self._single: dict[SlotKey, None] = {}  # slots that hold one task, so that one more may be sent ahead
-        self._queue: deque[int] = deque()
-        self._pinned: dict[int, deque[int]] = {}
-        self._node_of: dict[int, int] = {}
-        self._taking_back: set[int] = set()
+        self._place: dict[int, SlotKey] = {}  # the slot of each task that is on one
+        self._pin: dict[int, int] = {}  # the node of each task that may run on one node only
+        self._slots: dict[int, list[SlotKey]] = {}  # the slots of each node
+        self._idle: OrderedDict[int, list[SlotKey]] = OrderedDict()  # idle slots of the nodes that have any, in turn
+        self._single: OrderedDict[SlotKey, None] = OrderedDict()  # slots with one task, so that one more may be sent
+        self._queue: OrderedDict[int, None] = OrderedDict()
+        self._pinned: dict[int, OrderedDict[int, None]] = {}
+        self._asked_back: set[int] = set()
 
     @property
     def waiting(self) -> int:
@@ -52,143 +60,199 @@ class Scheduler:
         """Tasks that a slot holds: the running one, then the one sent ahead."""
         return self._held.get(slot, ())
 
+    def locate(self, task: int) -> SlotKey | None:
+        """The slot that holds a task."""
+        return self._place.get(task)
+
+    # tasks
+
     def submit(self, task: int, node: int | None = None) -> Assignment | None:
-        """A new task, for any slot or for a slot of one node."""
-        if node is not None:
-            self._node_of[task] = node
-            slot = next((slot for slot in self._idle if slot[0] == node), None)
-            if slot is not None:
-                self._idle.remove(slot)
-                return self._assign(task, slot)
-            self._pinned.setdefault(node, deque()).append(task)
-            return self._ahead_on([key for key in self._single if key[0] == node])
-        if self._idle:
-            return self._assign(task, self._idle.popleft())
-        self._queue.append(task)
-        return self._ahead_on(self._single)
+        """A new task, for any slot or for a slot of one node.
+
+        The assignment may be of a task that has waited longer.
+        """
+        if node is None:
+            if self._idle:
+                return self._assign(task, self._take_idle(next(iter(self._idle))))
+            self._queue[task] = None
+            slot = next(iter(self._single), None)
+        else:
+            self._pin[task] = node
+            if node in self._idle:
+                return self._assign(task, self._take_idle(node))
+            self._pinned.setdefault(node, OrderedDict())[task] = None
+            slot = next((slot for slot in self._slots.get(node, ()) if slot in self._single), None)
+        return None if slot is None else self._refill(slot)
 
     def finished(self, task: int, slot: SlotKey) -> Assignment | None:
         """A slot has reported the end of a task."""
-        held = self._held.get(slot)
-        if held is None or task not in held:
+        if self._place.get(task) != slot:
             return None
         self._release(task, slot)
-        self._forget(task)
+        self._pin.pop(task, None)
         return self._refill(slot)
-
-    def slot_up(self, slot: SlotKey) -> Assignment | None:
-        """A slot is there and empty."""
-        self._held[slot] = []
-        return self._refill(slot)
-
-    def slot_down(self, slot: SlotKey) -> list[int]:
-        """A slot is gone; returns the tasks that it held, the running one first."""
-        held = self._held.pop(slot, [])
-        self._single.pop(slot, None)
-        if slot in self._idle:
-            self._idle.remove(slot)
-        self._taking_back.difference_update(held)
-        return held
-
-    def requeue(self, task: int) -> Assignment | None:
-        """A task that was on a slot and did not run there goes to the front of its queue, or to an idle slot."""
-        self._taking_back.discard(task)
-        node = self._node_of.get(task)
-        for slot in self._idle:
-            if node is None or slot[0] == node:
-                self._idle.remove(slot)
-                return self._assign(task, slot)
-        (self._queue if node is None else self._pinned.setdefault(node, deque())).appendleft(task)
-        return None
-
-    def to_take_back(self) -> list[tuple[int, SlotKey]]:
-        """Tasks that wait behind another one although a slot that could run them is idle."""
-        found: list[tuple[int, SlotKey]] = []
-        idle = deque(self._idle)
-        for slot, held in self._held.items():
-            for task in held[1:]:
-                if task in self._taking_back:
-                    continue
-                node = self._node_of.get(task)
-                free = next((key for key in idle if node is None or key[0] == node), None)
-                if free is not None:
-                    idle.remove(free)
-                    self._taking_back.add(task)
-                    found.append((task, slot))
-        return found
-
-    def taken_back(self, task: int, slot: SlotKey, *, agreed: bool) -> Assignment | None:
-        """The slot's answer to a request to give a task back."""
-        self._taking_back.discard(task)
-        held = self._held.get(slot)
-        if not agreed or held is None or task not in held:
-            return None
-        self._release(task, slot)
-        return self.requeue(task)
-
-    def withdraw(self, task: int) -> bool:
-        """Forget a task that no slot holds; False when one does, or when it is unknown."""
-        node = self._node_of.get(task)
-        queue = self._queue if node is None else self._pinned.get(node, deque())
-        if task not in queue:
-            return False
-        queue.remove(task)
-        self._forget(task)
-        return True
 
     def drop(self, task: int, slot: SlotKey) -> Assignment | None:
         """A task that a slot gave back is not to run anywhere else."""
         return self.finished(task, slot)
 
+    def requeue(self, task: int, node: int | None) -> Assignment | None:
+        """A task that was on a slot and did not run there goes to an idle slot, or to the front of its queue."""
+        if node is None:
+            if self._idle:
+                return self._assign(task, self._take_idle(next(iter(self._idle))))
+            queue = self._queue
+        else:
+            self._pin[task] = node
+            if node in self._idle:
+                return self._assign(task, self._take_idle(node))
+            queue = self._pinned.setdefault(node, OrderedDict())
+        queue[task] = None
+        queue.move_to_end(task, last=False)
+        return None
+
+    def withdraw(self, task: int) -> bool:
+        """Forget a task that no slot holds; False when one does, or when it is unknown."""
+        node = self._pin.get(task)
+        queue = self._queue if node is None else self._pinned.get(node)
+        if queue is None or task not in queue:
+            return False
+        del queue[task]
+        self._unpin([task])
+        return True
+
     def drain(self, node: int | None = None) -> list[int]:
         """Remove and return the tasks that wait: all of them, or those for one node."""
-        if node is not None:
-            tasks = list(self._pinned.pop(node, ()))
-        else:
+        if node is None:
             tasks = [*self._queue, *(task for queue in self._pinned.values() for task in queue)]
             self._queue.clear()
             self._pinned.clear()
-        for task in tasks:
-            self._forget(task)
+        else:
+            tasks = list(self._pinned.pop(node, ()))
+        self._unpin(tasks)
         return tasks
 
-    def locate(self, task: int) -> SlotKey | None:
-        """The slot that holds a task."""
-        return next((slot for slot, held in self._held.items() if task in held), None)
+    # slots
 
-    def _forget(self, task: int) -> None:
-        self._node_of.pop(task, None)
-        self._taking_back.discard(task)
+    def slot_up(self, slot: SlotKey) -> Assignment | None:
+        """A slot is there and empty. One that is there already is left as it is."""
+        if slot in self._held:
+            return None
+        self._held[slot] = []
+        self._slots.setdefault(slot[0], []).append(slot)
+        return self._refill(slot)
+
+    def slot_down(self, slot: SlotKey) -> list[int]:
+        """A slot is gone; returns the tasks that it held, the running one first. They are known no longer."""
+        held = self._held.pop(slot, None)
+        if held is None:
+            return []
+        node = slot[0]
+        _discard(self._slots, node, slot)
+        _discard(self._idle, node, slot)
+        self._single.pop(slot, None)
+        for task in held:
+            del self._place[task]
+        self._asked_back.difference_update(held)
+        self._unpin(held)
+        return held
+
+    # taking back
+
+    def to_take_back(self) -> list[tuple[int, SlotKey]]:
+        """Tasks that wait behind another one although a slot that could run them is idle.
+
+        Each is returned once, until the slot's answer is told to `taken_back`.
+        """
+        found: list[tuple[int, SlotKey]] = []
+        if not self._idle:
+            return found
+        free = {node: len(slots) for node, slots in self._idle.items()}
+        for task in self._asked_back:  # for each of these a slot is kept free already
+            self._book(free, self._pin.get(task))
+        for slot, held in self._held.items():
+            if not free:
+                break
+            for task in held[1:]:
+                if task not in self._asked_back and self._book(free, self._pin.get(task)):
+                    self._asked_back.add(task)
+                    found.append((task, slot))
+        return found
+
+    @staticmethod
+    def _book(free: dict[int, int], node: int | None) -> bool:
+        """Take one slot off the free ones, of this node or of any; False when there is none."""
+        if node is None:
+            node = next(iter(free), None)
+        if node is None or node not in free:
+            return False
+        free[node] -= 1
+        if not free[node]:
+            del free[node]
+        return True
+
+    def taken_back(self, task: int, slot: SlotKey, *, agreed: bool) -> Assignment | None:
+        """The slot's answer to a request to give a task back."""
+        self._asked_back.discard(task)
+        if not agreed or self._place.get(task) != slot:
+            return None
+        self._release(task, slot)
+        if not self._held[slot]:  # what it waited behind has ended meanwhile, so this slot is as good as another
+            return self._assign(task, slot)
+        return self.requeue(task, self._pin.get(task))
+
+    # inside
 
     def _assign(self, task: int, slot: SlotKey) -> Assignment:
         held = self._held[slot]
         held.append(task)
+        self._place[task] = slot
         if len(held) == 1:
             self._single[slot] = None
-        else:
-            self._single.pop(slot, None)
-        return Assignment(task, slot, len(held) > 1)
+            return Assignment(task, slot, False)
+        del self._single[slot]
+        return Assignment(task, slot, True)
 
     def _release(self, task: int, slot: SlotKey) -> None:
         held = self._held[slot]
         held.remove(task)
+        del self._place[task]
+        self._asked_back.discard(task)
         if held:
             self._single[slot] = None
         else:
-            self._single.pop(slot, None)
+            del self._single[slot]
 
     def _refill(self, slot: SlotKey) -> Assignment | None:
         """Give a slot that has just become free, or freer, what waits for it."""
-        pinned = self._pinned.get(slot[0])
-        queue = pinned or self._queue
+        queue = self._pinned.get(slot[0]) or self._queue
         held = self._held[slot]
-        if queue and (not held or (len(held) == 1 and self._may_go_ahead(queue[0]))):
-            return self._assign(queue.popleft(), slot)
+        if queue and (not held or self._may_go_ahead(next(iter(queue)))):
+            return self._assign(queue.popitem(last=False)[0], slot)
         if not held:
-            self._idle.append(slot)
+            self._idle.setdefault(slot[0], []).append(slot)
         return None
 
-    def _ahead_on(self, slots: Iterable[SlotKey]) -> Assignment | None:
-        """Send the task at the head of a queue ahead to a slot that holds one only."""
-        slot = next(iter(slots), None)
-        return None if slot is None else self._refill(slot)
+    def _take_idle(self, node: int) -> SlotKey:
+        """An idle slot of a node that has one; the node goes to the end of the turn."""
+        slots = self._idle[node]
+        slot = slots.pop(0)
+        if slots:
+            self._idle.move_to_end(node)
+        else:
+            del self._idle[node]
+        return slot
+
+    def _unpin(self, tasks: Sequence[int]) -> None:
+        if self._pin:
+            for task in tasks:
+                self._pin.pop(task, None)
+
+
+def _discard(table: dict[int, list[SlotKey]], node: int, slot: SlotKey) -> None:
+    """Remove a slot from a node's list, and the list when it is empty."""
+    slots = table.get(node)
+    if slots is not None and slot in slots:
+        slots.remove(slot)
+        if not slots:
+            del table[node]
