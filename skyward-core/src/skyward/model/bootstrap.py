@@ -220,7 +220,7 @@ def _guarded(name: str, body: str, *, later: list[str]) -> str:
     before = ""
     if name == "skyward":
         # What this phase does depends on the archive that it finds, not on the text alone.
-        before = 'archive=$root/payload.tar.gz\nchecksum=$(cat "$archive" 2>/dev/null | sha256sum | cut -c 1-16)\n'
+        before = 'archive=$root/payload.tar.gz\nchecksum=$({ sha256sum <"$archive"; } 2>/dev/null | cut -c 1-16)\n'
         digest += "-$checksum"
     call = " ".join(["begin", name, f'"{digest}"', *later])
     return f"\n{before}if {call}; then\n{body}\nfinish\nfi\n"
