@@ -37,7 +37,8 @@ VERSION: Final = 1
 HEADER: Final = struct.Struct("!3sBBBHQIIQ")
 
 MAX_HEAD: Final = 16 << 20
-MAX_BUFFERS: Final = 1 << 20
+MAX_BUFFERS: Final = 1 << 24
+"""Of buffers that are worth a place of their own: 4 KiB each, as both ends send them, make 64 GiB."""
 MAX_BODY: Final = 1 << 38
 """256 GiB: more than a node's memory, so that only nonsense is refused."""
 
@@ -124,10 +125,17 @@ def size_of(buffer: Buffer) -> int:
 
 
 def allocate(size: int) -> Buffer:
-    """Return writable memory of ``size`` bytes for a received buffer."""
+    """Return writable memory of ``size`` bytes for a received buffer.
+
+    Raises:
+        FrameError: this machine does not have it.
+    """
     if size < _HUGE:
         return bytearray(size)
-    block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as error:
+        raise FrameError(f"there is no memory for a buffer of {size} bytes: {error}") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
         try:
             block.madvise(mmap.MADV_HUGEPAGE)
@@ -184,7 +192,7 @@ class FrameReader:
         """Take ``count`` received bytes into account and return the frames that they complete.
 
         Raises:
-            FrameError: the bytes are no frame, or one that is not acceptable.
+            FrameError: the bytes are no frame, or one that is not acceptable. The stream is of no use from here on.
         """
         frames: list[Frame] = []
         if self._direct is None:
