@@ -36,6 +36,8 @@ MAGIC: Final = b"SKY"
 VERSION: Final = 1
 HEADER: Final = struct.Struct("!3sBBBHQIIQ")
 
+_LENGTH: Final = struct.Struct("!Q")
+
 MAX_HEAD: Final = 16 << 20
 MAX_BUFFERS: Final = 1 << 24
 """Of buffers that are worth a place of their own: 4 KiB each, as both ends send them, make 64 GiB."""
@@ -110,6 +112,9 @@ def encode(
     packed = pickle.dumps(head, 5) if raw_head is None else raw_head
     if not buffers:
         return [HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 0, 0) + packed]
+    if len(buffers) == 1 and type(only := buffers[0]) is bytes and len(only) <= _SMALL:  # most tasks and results
+        size = len(only)
+        return [HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 1, size) + packed + _LENGTH.pack(size) + only]
     lengths = [size_of(buffer) for buffer in buffers]
     body = sum(lengths)
     start = HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), len(lengths), body) + packed
@@ -204,7 +209,7 @@ class FrameReader:
             self._direct = None
             self._piece(self._target, frames)
             self._target = b""
-        while self._step(frames):
+        while (self._start != self._end or self._frame is not None) and self._step(frames):
             pass
         return frames
 
@@ -243,16 +248,21 @@ class FrameReader:
             raise FrameError(f"the peer speaks version {version} of the protocol, this end version {VERSION}")
         if head > MAX_HEAD or count > MAX_BUFFERS or body > MAX_BODY:
             raise FrameError(f"a frame of {head} + {body} bytes in {count} buffers is over the limits")
-        if count == 0:
-            if body:
-                raise FrameError("a frame announces a body without buffers")
-            if head <= _SMALL:  # the common small frame, in one go
-                if available < HEADER.size + head:
-                    return False
-                begin = self._start + HEADER.size
-                frames.append(Frame(kind, number, flags, bytes(self._scratch[begin : begin + head]), []))
-                self._start = begin + head
-                return True
+        if count == 0 and body:
+            raise FrameError("a frame announces a body without buffers")
+        if count <= 1 and head + body <= _SMALL:  # most frames: taken whole, in one go
+            begin = self._start + HEADER.size
+            middle = begin + head
+            if available < HEADER.size + head + (8 + body if count else 0):
+                return False
+            buffers: list[Buffer] = []
+            if count:
+                if _LENGTH.unpack_from(self._scratch, middle)[0] != body:
+                    raise FrameError("a frame's buffers do not add up to its body")
+                buffers.append(bytearray(self._scratch[middle + 8 : middle + 8 + body]))
+            frames.append(Frame(kind, number, flags, bytes(self._scratch[begin:middle]), buffers))
+            self._start = middle + (8 + body if count else 0)
+            return True
         self._start += HEADER.size
         self._frame = (kind, number, flags)
         self._body = body
