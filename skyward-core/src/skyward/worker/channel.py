@@ -13,7 +13,7 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Buffer, Callable, Iterator
+from collections.abc import Buffer, Callable, Iterable, Iterator
 
 from skyward.worker.greeting import greet, refuse
 from skyward.worker.protocol import Frame, FrameError, FrameReader, Kind, encode
@@ -136,7 +136,7 @@ class Channel:
             pending = vector
             while pending:
                 try:
-                    sent = peer.sendmsg(pending)
+                    sent = peer.sendmsg(pending) if len(pending) > 1 else peer.send(pending[0])
                 except BlockingIOError:
                     if not self._writable(peer):
                         return False
@@ -160,14 +160,22 @@ class Channel:
         return self._peer is peer
 
 
-def _vectors(parts: list[Buffer]) -> Iterator[list[memoryview]]:
+def _vectors(parts: list[Buffer]) -> Iterable[list[memoryview]]:
     """Cut a frame into runs that one ``sendmsg`` accepts (IOV_MAX is 1024 on Linux and macOS)."""
+    if len(parts) == 1:
+        return [[memoryview(parts[0]).cast("B")]]
+    return _many_vectors(parts)
+
+
+def _many_vectors(parts: list[Buffer]) -> Iterator[list[memoryview]]:
     for begin in range(0, len(parts), 1000):
         yield [memoryview(part).cast("B") for part in parts[begin : begin + 1000]]
 
 
 def _rest(pending: list[memoryview], sent: int) -> list[memoryview]:
     """What of ``pending`` is left after ``sent`` bytes went out."""
+    if len(pending) == 1 and sent == len(pending[0]):
+        return []
     for index, part in enumerate(pending):
         if sent < len(part):
             return [part[sent:], *pending[index + 1 :]]
