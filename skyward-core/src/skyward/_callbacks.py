@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -138,13 +139,17 @@ def use_callback(callback: Callback) -> Generator[None]:
 def emit(event: SkywardEvent) -> None:
     """Give ``event`` to the current pool's callbacks and to those of the `use_callback` blocks around the caller.
 
-    Where there are none it does nothing. A callback that raises is reported to the logger ``skyward``.
+    In a task it also goes to the client, to the callbacks of the pool that runs the task. Where there are none it does
+    nothing. A callback that raises is reported to the logger ``skyward``.
     """
     if type(event) not in _EVENT_SET:
         raise ConfigurationError(
             f"emit() takes an event such as sky.LogLine(...), not {type(event).__name__}; "
             "skyward.model.events lists the classes"
         )
+    on_node = getattr(sys.modules.get("skyward.worker.context"), "emit", None)
+    if on_node is not None:
+        on_node(event)
     bus = _current_bus()
     if bus is not None:
         bus.emit(event)

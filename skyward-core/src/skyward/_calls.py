@@ -13,11 +13,11 @@ from weakref import WeakKeyDictionary
 from skyward import _codec, _modules
 from skyward._futures import Completer
 from skyward._task import Task
+from skyward.computation import PendingBatch, PendingCompute
+from skyward.function import ComputeFunction
 
 if TYPE_CHECKING:
     from skyward._engine import Engine
-    from skyward.computation import PendingBatch, PendingCompute
-    from skyward.function import ComputeFunction
 
 __all__ = ["Calls"]
 
@@ -31,6 +31,7 @@ class Calls:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._completer: Completer | None = None
+        self._lock = threading.Lock()
         self._decorated: WeakKeyDictionary[ComputeFunction[..., Any], ComputeFunction[..., Any]] = WeakKeyDictionary()
 
     # blocking
@@ -41,17 +42,18 @@ class Calls:
         done = _thread.allocate_lock()
         done.acquire()
         task.on_done = lambda _: done.release()
-        self._engine.dispatcher.submit([task])
         try:
+            self._engine.dispatcher.submit([task])
             done.acquire()
         except BaseException:
             self._abandon([task], lambda: done.acquire(timeout=_LAST_PATIENCE))
             raise
+        self._engine.events.settle()
         return self._take(task)
 
     def run_batch(self, batch: PendingBatch[*tuple[Any, ...]]) -> tuple[Any, ...]:
         """Run several at the same time and wait for all of them."""
-        tasks = [self._task(pending) for pending in batch.pendings]
+        tasks = self._tasks(batch)
         return self._take_all(self._wait(tasks), return_exceptions=batch.return_exceptions)
 
     def broadcast(self, pending: PendingCompute[Any]) -> tuple[Any, ...]:
@@ -67,12 +69,13 @@ class Calls:
         left = _Countdown(len(tasks), done.release)
         for task in tasks:
             task.on_done = left
-        self._engine.dispatcher.submit(tasks)
         try:
+            self._engine.dispatcher.submit(tasks)
             done.acquire()
         except BaseException:
             self._abandon(tasks, lambda: done.acquire(timeout=_LAST_PATIENCE))
             raise
+        self._engine.events.settle()
         return tasks
 
     def _abandon(self, tasks: Sequence[Task], wait: Any) -> None:
@@ -84,11 +87,15 @@ class Calls:
 
     async def arun(self, pending: PendingCompute[Any]) -> Any:
         """Run one without blocking the loop."""
-        return self._take((await self._await([self._task(pending)]))[0])
+        (task,) = await self._await([self._task(pending)])
+        try:
+            return self._take(task)
+        except StopIteration as error:
+            raise RuntimeError(f"{task.name} raised StopIteration, which cannot leave a coroutine") from error
 
     async def arun_batch(self, batch: PendingBatch[*tuple[Any, ...]]) -> tuple[Any, ...]:
         """Run several without blocking the loop."""
-        tasks = [self._task(pending) for pending in batch.pendings]
+        tasks = self._tasks(batch)
         return self._take_all(await self._await(tasks), return_exceptions=batch.return_exceptions)
 
     async def abroadcast(self, pending: PendingCompute[Any]) -> tuple[Any, ...]:
@@ -110,19 +117,31 @@ class Calls:
         except BaseException:
             self._engine.dispatcher.cancel(tasks)
             raise
+        if not self._engine.events.settle(0):  # callbacks may need the loop, so it does not wait for them
+            await asyncio.to_thread(self._engine.events.settle)
         return tasks
 
     # for futures
 
     def submit(self, pending: PendingCompute[Any]) -> concurrent.futures.Future[Any]:
         """Start one and return a future of it."""
-        if self._completer is None:
-            self._completer = Completer(self._engine)
-        return self._completer.submit(self._task(pending))
+        task = self._task(pending)
+        with self._lock:
+            if self._completer is None:
+                self._completer = Completer(self._engine)
+        return self._completer.submit(task)
 
     # encoding and decoding
 
+    def _tasks(self, batch: PendingBatch[*tuple[Any, ...]]) -> list[Task]:
+        if not isinstance(batch, PendingBatch):
+            raise TypeError(f"{_described(batch)} is no batch of calls: make one with `&` or sky.gather(...)")
+        batch.dispatched = True
+        return [self._task(pending) for pending in batch.pendings]
+
     def _task(self, pending: PendingCompute[Any], node: int | None = None) -> Task:
+        if not isinstance(pending, PendingCompute):
+            raise TypeError(f"{_described(pending)} is no call of a compute function: {_remedy(pending)}")
         pending.dispatched = True  # a call that is refused need not warn as well that it was never dispatched
         self._engine.require_active()
         function = self._integrated(pending.function)
@@ -156,20 +175,33 @@ class Calls:
         ]
 
     def _take(self, task: Task) -> Any:
-        self._engine.events.settle()
         result, error = task.outcome()
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback has this frame: together they would wait for the garbage collector
         return result
 
     def _take_all(self, tasks: list[Task], *, return_exceptions: bool) -> tuple[Any, ...]:
-        self._engine.events.settle()
         outcomes = [task.outcome() for task in tasks]
         if not return_exceptions:
             for _, error in outcomes:
                 if error is not None:
                     raise error
         return tuple(result if error is None else error for result, error in outcomes)
+
+
+def _described(value: object) -> str:
+    return "a batch" if isinstance(value, PendingBatch) else repr(value)
+
+
+def _remedy(value: object) -> str:
+    if isinstance(value, PendingBatch):
+        return "run it with `batch >> pool` or pool.run_batch(batch)"
+    if isinstance(value, ComputeFunction):
+        return f"call it, `{value.name}(...) >> pool`"
+    return "decorate a function with @sky.compute, and pass what calling it gives"
 
 
 class _Countdown:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import importlib
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from skyward import _signals
 from skyward._cost import CostMeter
 from skyward._display import make_display
 from skyward._events import EventBus
+from skyward._teardown import shielded
 from skyward.errors import UsageError
 from skyward.model.events import ClusterDestroyed, Error, PoolStopping, TimeoutApproaching
 
@@ -34,6 +37,8 @@ _log = logging.getLogger("skyward.pool")
 _COST_EVERY = 30.0
 _WARN_BEFORE = 300.0
 """Seconds before the machines end themselves at which a warning event comes."""
+_STATES = {"being entered": "is being entered", "leaving": "is ending", "ended": "has ended"}
+"""How the states are put into sentences that begin with "this pool"; one that is missing reads well by itself."""
 
 
 class Engine:
@@ -44,12 +49,14 @@ class Engine:
         self.events = EventBus()
         self.dispatcher: Dispatcher
         self._options = options
-        self._loop: LoopThread
-        self._reactor: Reactor
-        self._road: Road
+        self._made_loop: LoopThread | None = None
+        self._made_reactor: Reactor | None = None
+        self._made_road: Road | None = None
+        self._provisioning: concurrent.futures.Future[None] | None = None
+        self._lock = threading.Lock()
         self._cost = CostMeter()
         self._warned = False
-        self._sigterm = _signals.terminable()
+        self._holding = False
         self._at_leave: list[Callable[[], None]] = []
         self._display = make_display(options.display)
         self._unsubscribe: list[Callable[[], None]] = []
@@ -63,39 +70,64 @@ class Engine:
             importlib.import_module("skyward._calls")  # what the first task needs, while the machines start
             provisioning.result()
         except BaseException:
-            self.abort(provisioning)
+            self.abort()
             raise
         self.complete()
 
     async def aenter(self) -> None:
         """:meth:`enter` for coroutines."""
-        provisioning = await asyncio.to_thread(self.begin)
+        self._claim()
         try:
-            await asyncio.wrap_future(provisioning)
+            await shielded(asyncio.to_thread(self._begin))
+            assert self._provisioning is not None
+            await asyncio.wrap_future(self._provisioning)
         except BaseException:
-            await asyncio.to_thread(self.abort, provisioning)
+            await self._ended(self.aborting())
             raise
         self.complete()
 
     def begin(self) -> concurrent.futures.Future[None]:
         """Start provisioning; `complete` or `abort` must follow."""
-        self._begin()
-        return self._loop.start(self._road.provision())
-
-    def abort(self, provisioning: concurrent.futures.Future[None]) -> None:
-        """Stop provisioning, wait until its roll-back is through, and let go of everything."""
-        provisioning.cancel()
+        self._claim()
         try:
-            _signals.finish(self._loop.start(self._road.destroy()), lambda: self._road.remaining)
+            return self._begin()
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Stop provisioning, wait until its roll-back is through, and let go of everything."""
+        try:
+            _signals.finish([self.aborting()], lambda: self.remaining)
+        finally:
+            self.let_go()
+
+    def aborting(self) -> concurrent.futures.Future[None]:
+        """Start what `abort` waits for; `let_go` must follow."""
+        if self._provisioning is not None:
+            self._provisioning.cancel()
+        return _signals.in_background(self._abort, "skyward-abort")
+
+    def _abort(self) -> None:
+        try:
+            if self._made_road is not None:
+                self._loop.start(self._road.destroy()).result()
         finally:
             self._release("failed to start")
 
-    def _begin(self) -> None:
-        if self.state != "new":
-            raise UsageError(f"this pool is {self.state}: a pool is entered once; make a new sky.ComputePool(...)")
-        self.state = "being entered"
-        self._sigterm.__enter__()
+    def _claim(self) -> None:
+        with self._lock:
+            if self.state == "active":
+                raise UsageError("this pool is entered already: dispatch to it, or make another sky.ComputePool(...)")
+            if self.state != "new":
+                now = _STATES.get(self.state, self.state)
+                raise UsageError(f"this pool {now}, and a pool is entered once: make a new sky.ComputePool(...)")
+            self.state = "being entered"
+        _signals.hold()
+        self._holding = True
         atexit.register(self.leave)  # for a pool that is entered without a block
+
+    def _begin(self) -> concurrent.futures.Future[None]:
         self.events.adopt()
         if self._options.on_event is not None:
             self._unsubscribe.append(self.events.subscribe(self._options.on_event))
@@ -108,10 +140,12 @@ class Engine:
         from skyward._reactor import Reactor
         from skyward._road import Road
 
-        self._loop = LoopThread("skyward-loop")
-        self._reactor = Reactor("skyward-io")
+        self._made_loop = LoopThread("skyward-loop")
+        self._made_reactor = Reactor("skyward-io")
         self.dispatcher = Dispatcher(self.events, self._reactor)
-        self._road = Road(self._options, self.events, self._reactor, self.dispatcher, self._cost)
+        self._made_road = Road(self._options, self.events, self._reactor, self.dispatcher, self._cost)
+        self._provisioning = self._loop.start(self._road.provision())
+        return self._provisioning
 
     def complete(self) -> None:
         """The machines are there: take tasks."""
@@ -148,6 +182,21 @@ class Engine:
             self._warned = True
             self.events.emit(TimeoutApproaching(left, deadline))
 
+    @property
+    def _loop(self) -> LoopThread:
+        assert self._made_loop is not None
+        return self._made_loop
+
+    @property
+    def _reactor(self) -> Reactor:
+        assert self._made_reactor is not None
+        return self._made_reactor
+
+    @property
+    def _road(self) -> Road:
+        assert self._made_road is not None
+        return self._made_road
+
     # while it is open
 
     @property
@@ -178,9 +227,16 @@ class Engine:
         """
         if self.state == "active":
             return
-        if self.state in ("new", "being entered"):
-            raise UsageError("this pool is not entered: dispatch inside its `with` block")
-        raise UsageError("this pool has ended: its machines are gone; dispatch inside the `with` block, or make a new pool")
+        if self.state == "new":
+            raise UsageError(
+                "this pool is not entered: write `with sky.ComputePool(...) as pool:` and dispatch inside that block"
+            )
+        if self.state == "being entered":
+            raise UsageError("this pool has no machines yet: dispatch once its `with` block has been entered")
+        now = _STATES.get(self.state, self.state)
+        raise UsageError(
+            f"this pool {now}, so it has no machines: dispatch inside its `with` block, or make a new pool"
+        )
 
     def at_leave(self, function: Callable[[], None]) -> None:
         """Call ``function`` when the pool ends."""
@@ -211,42 +267,76 @@ class Engine:
 
     # leaving
 
+    @property
+    def remaining(self) -> list[str]:
+        """Ids of the machines that have not been ended yet."""
+        return [] if self._made_road is None else self._made_road.remaining
+
     def leave(self) -> None:
         """End every machine and wait for the proof. Interrupts are answered, and do not stop it."""
-        if not self._stop():
+        ending = self.ending()
+        if ending is None:
             return
         try:
-            _signals.finish(self._loop.start(self._road.destroy()), lambda: self._road.remaining)
+            _signals.finish([ending], lambda: self.remaining)
+        finally:
+            self.let_go()
+
+    async def aleave(self) -> None:
+        """:meth:`leave` for coroutines; a cancellation does not stop it, and is raised afterwards."""
+        ending = self.ending()
+        if ending is not None:
+            await self._ended(ending)
+
+    def ending(self) -> concurrent.futures.Future[None] | None:
+        """Start what `leave` waits for; ``None`` when there is nothing to end. `let_go` must follow."""
+        return _signals.in_background(self._end, "skyward-leave") if self.is_active else None
+
+    async def _ended(self, ending: concurrent.futures.Future[None]) -> None:
+        async def wait() -> None:
+            await asyncio.wrap_future(ending)
+
+        try:
+            await shielded(wait())
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """The end is through, or was given up: give SIGTERM back. To be called on the thread that entered."""
+        with self._lock:
+            holding, self._holding = self._holding, False
+        if holding:
+            _signals.release()
+
+    def _end(self) -> None:
+        with self._lock:
+            if self.state != "active":
+                return  # another thread ends it
+            self.state = "leaving"
+        try:
+            self.events.emit(PoolStopping())
+            self.dispatcher.close("the pool has ended while the task was waiting or running: its `with` block was left")
+            self._loop.start(self._road.destroy()).result()
         finally:
             self._release("ended")
 
-    async def aleave(self) -> None:
-        """:meth:`leave` for coroutines; a cancellation does not stop it."""
-        await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(self.leave)))
-
-    def _stop(self) -> bool:
-        if self.state != "active":
-            return False
-        self.state = "leaving"
-        self.events.emit(PoolStopping())
-        self.dispatcher.close("the pool has ended while the task was waiting or running: its `with` block was left")
-        return True
-
     def _release(self, state: str) -> None:
-        """Close display, threads and sockets."""
+        """Close display, threads and sockets; a step that fails does not keep the later ones from being done."""
         self.state = state
-        for function in self._at_leave:
-            function()
-        self._loop.close()
-        self._reactor.close()
-        final = self._cost.final()
-        self.events.emit(final)
+        with contextlib.ExitStack() as steps:  # done from the last one up
+            steps.callback(atexit.unregister, self.leave)
+            for unsubscribe in self._unsubscribe:
+                steps.callback(unsubscribe)
+            steps.callback(self._display.stop)
+            steps.callback(self.events.close)
+            steps.callback(self._say_last)
+            if self._made_reactor is not None:
+                steps.callback(self._made_reactor.close)
+            if self._made_loop is not None:
+                steps.callback(self._made_loop.close)
+            for function in self._at_leave:
+                steps.callback(function)
+
+    def _say_last(self) -> None:
+        self.events.emit(self._cost.final())
         self.events.emit(ClusterDestroyed())
-        self.events.close()
-        self._display.stop()
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        atexit.unregister(self.leave)
-        self._sigterm.__exit__(None, None, None)
-
-

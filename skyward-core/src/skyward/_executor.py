@@ -71,7 +71,7 @@ class PoolExecutor(concurrent.futures.Executor):
             return ComputeFunction(fn)
         return known
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 -- as the base has it
         """Take no more work; with ``wait`` return when all of it has ended, with ``cancel_futures`` drop what waits."""
         with self._lock:
             self._shut = True

@@ -24,6 +24,6 @@ def refuse_in_running_loop(blocking: str, awaitable: str) -> None:
 
 
 def _in_notebook_cell() -> bool:
-    module = sys.modules.get("IPython")
-    shell = module.get_ipython() if module is not None else None
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if get_ipython is None else get_ipython()
+    return any(base.__name__ == "ZMQInteractiveShell" for base in type(shell).__mro__)

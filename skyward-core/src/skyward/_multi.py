@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 from typing import TYPE_CHECKING
 
-from skyward.errors import ConfigurationError, UsageError
+from skyward import _guards, _signals
 from skyward._pool import ComputePool
+from skyward.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from skyward._engine import Engine
 
 __all__ = ["MultiPool"]
 
@@ -22,42 +26,71 @@ class MultiPool:
     """
 
     def __init__(self, *pools: ComputePool) -> None:
-        for position, pool in enumerate(pools):
+        for position, pool in enumerate(pools, 1):
             if not isinstance(pool, ComputePool):
-                raise ConfigurationError(f"argument {position + 1} of MultiPool is {pool!r}; give sky.ComputePool(...)")
+                raise ConfigurationError(f"argument {position} of MultiPool is {pool!r}; give sky.ComputePool(...)")
         if not pools:
             raise ConfigurationError("MultiPool got no pool; give at least one sky.ComputePool(...)")
         if len(set(map(id, pools))) != len(pools):
             raise ConfigurationError("MultiPool got the same pool twice; make one sky.ComputePool(...) for each place")
         self._pools = pools
 
+    @property
+    def _engines(self) -> list[Engine]:
+        return [pool._engine for pool in self._pools]
+
     def __enter__(self) -> tuple[ComputePool, ...]:
         """Provision all of them."""
-        started = []
+        _guards.refuse_in_running_loop("with sky.MultiPool(...)", "async with sky.MultiPool(...)")
+        begun: list[Engine] = []
+        provisioning: list[concurrent.futures.Future[None]] = []
         try:
-            for pool in self._pools:
-                if pool.is_active:
-                    raise UsageError("a pool of this MultiPool is entered already; leave that to MultiPool")
-                started.append((pool, pool._engine.begin()))
-            done, _ = concurrent.futures.wait(
-                [future for _, future in started], return_when=concurrent.futures.FIRST_EXCEPTION
-            )
-            for future in done:
-                future.result()
+            for engine in self._engines:
+                provisioning.append(engine.begin())
+                begun.append(engine)
+            concurrent.futures.wait(provisioning, return_when=concurrent.futures.FIRST_EXCEPTION)
+            for future in provisioning:
+                if future.done():
+                    future.result()
         except BaseException:
-            for _, future in started:
-                future.cancel()
-            for pool, future in started:
-                pool._engine.abort(future)
+            _finish(begun, [engine.aborting() for engine in begun])
             raise
-        for pool in self._pools:
-            pool._engine.complete()
+        for engine in begun:
+            engine.complete()
         return self._pools
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End all of them at the same time."""
-        with concurrent.futures.ThreadPoolExecutor(len(self._pools), "skyward-leave") as threads:
-            for ended in [threads.submit(pool._engine.leave) for pool in self._pools]:
-                ended.result()
+        _finish(self._engines, [ending for engine in self._engines if (ending := engine.ending()) is not None])
+
+    async def __aenter__(self) -> tuple[ComputePool, ...]:
+        """As ``with``, without blocking the running event loop."""
+        entering = [asyncio.ensure_future(engine.aenter()) for engine in self._engines]
+        try:
+            await asyncio.gather(*entering)
+        except BaseException:
+            for task in entering:
+                task.cancel()
+            await asyncio.wait(entering)
+            await self.__aexit__(None, None, None)
+            raise
+        return self._pools
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """As the end of ``with``, without blocking the running event loop."""
+        outcomes = await asyncio.gather(*(engine.aleave() for engine in self._engines), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+
+def _finish(engines: list[Engine], endings: list[concurrent.futures.Future[None]]) -> None:
+    try:
+        _signals.finish(endings, lambda: [name for engine in engines for name in engine.remaining])
+    finally:
+        for engine in engines:
+            engine.let_go()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self, Unpack
 
+from skyward import _guards
 from skyward._executor import PoolExecutor
 from skyward._pool import ComputePool
 
@@ -23,7 +24,7 @@ class Executor(PoolExecutor):
     """A ``concurrent.futures.Executor`` whose workers are machines: ``with sky.Executor(nodes=2) as executor: ...``.
 
     Takes the parameters of :class:`ComputePool`. The machines are provisioned when the block is entered, or at the
-    first ``submit`` without one, and ended by ``shutdown``.
+    first ``submit`` without one, and ended by ``shutdown``. Its pool does not become the current one.
     """
 
     def __init__(self, provider: ProviderLike | None = None, **parameters: Unpack[PoolParameters]) -> None:
@@ -43,24 +44,28 @@ class Executor(PoolExecutor):
         return False
 
     def _ensure(self) -> None:
+        if self._active_or_shut():
+            return
+        _guards.refuse_in_running_loop(
+            "with sky.Executor(...)", "async with sky.ComputePool(...) as pool` and use `pool.executor()"
+        )
         with self._entering:
-            if not self._pool.is_active and not self._shut:
-                self._pool.__enter__()
+            if not self._active_or_shut():
+                self._pool._engine.enter()  # not its block: the current pool stays what it was
+
+    def _active_or_shut(self) -> bool:
+        return self._pool.is_active or self._shut
 
     def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
         """As of :class:`PoolExecutor`; provisions the machines first when that has not happened yet."""
         self._ensure()
         return super().submit(fn, *args, **kwargs)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 -- as the base has it
         """As of ``concurrent.futures``, and then end the machines; without ``wait`` that happens in the background."""
         if wait:
             super().shutdown(wait=True, cancel_futures=cancel_futures)
-            self._leave()
+            self._pool._engine.leave()
         else:
             super().shutdown(wait=False, cancel_futures=cancel_futures)
             threading.Thread(target=self.shutdown, name="skyward-shutdown").start()
-
-    def _leave(self) -> None:
-        if self._pool.is_active:
-            self._pool.__exit__(None, None, None)

@@ -6,9 +6,9 @@ stays ``None``. ``skyward.instance_info``, ``skyward.shard`` and ``skyward.Distr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-__all__ = ["ClusterContext", "current", "set_current"]
+__all__ = ["ClusterContext", "current", "emit", "set_current"]
 
 
 class ClusterContext:
@@ -59,6 +59,9 @@ class ClusterContext:
 
 current: ClusterContext | None = None
 """The slot's context; ``None`` in a process that is not a slot."""
+
+emit: Callable[[object], None] | None = None
+"""Sends an event to the client; ``None`` in a process that is not a slot."""
 
 
 def set_current(context: ClusterContext | None) -> None:
