@@ -43,7 +43,7 @@ docs: setup ## run the documentation's examples and check its links
 
 bench: ## measure against the peers; brings them into an environment of their own
 	@$(SETUP) --venv .cache/bench --group bench
-	@.cache/bench/bin/python benchmarks/run.py $(ARGS)
+	@.cache/bench/bin/python -m benchmarks $(ARGS)
 
 wheels: setup ## build every package into dist/
 	@uv=$$($(SETUP) --print-uv) && rm -rf dist && "$$uv" build --quiet --all-packages --no-sources --out-dir dist && ls dist
