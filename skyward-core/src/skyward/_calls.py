@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from skyward import _codec, _modules
+from skyward._interrupts import shield
 from skyward._futures import Completer
 from skyward._task import Task
 from skyward.computation import PendingBatch, PendingCompute
@@ -43,8 +44,8 @@ class Calls:
         done.acquire()
         task.on_done = lambda _: done.release()
         try:
-            self._engine.dispatcher.submit([task])
-            done.acquire()
+            self._submit([task])
+            self._engine.reactor.wait(done)
         except BaseException:
             self._abandon([task], lambda: done.acquire(timeout=_LAST_PATIENCE))
             raise
@@ -70,17 +71,22 @@ class Calls:
         for task in tasks:
             task.on_done = left
         try:
-            self._engine.dispatcher.submit(tasks)
-            done.acquire()
+            self._submit(tasks)
+            self._engine.reactor.wait(done)
         except BaseException:
             self._abandon(tasks, lambda: done.acquire(timeout=_LAST_PATIENCE))
             raise
         self._engine.events.settle()
         return tasks
 
+    def _submit(self, tasks: Sequence[Task]) -> None:
+        with shield:  # torn apart, it would leave a slot that waits for a task which never comes
+            self._engine.dispatcher.submit(tasks)
+
     def _abandon(self, tasks: Sequence[Task], wait: Any) -> None:
         """The caller was interrupted: stop its tasks, and see them stopped, so that the pool is usable again."""
-        self._engine.dispatcher.cancel(tasks)
+        with shield:
+            self._engine.dispatcher.cancel(tasks)
         wait()
 
     # for coroutines
@@ -111,7 +117,8 @@ class Calls:
         left = _Countdown(len(tasks), lambda: _tell(loop, done))
         for task in tasks:
             task.on_done = left
-        self._engine.dispatcher.submit(tasks)
+        self._submit(tasks)
+        self._engine.reactor.resume()
         try:
             await done.wait()
         except BaseException:

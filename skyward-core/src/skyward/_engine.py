@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from skyward import _signals
+from skyward import _interrupts, _signals
 from skyward._cost import CostMeter
 from skyward._display import make_display
 from skyward._events import EventBus
@@ -123,7 +123,7 @@ class Engine:
                 now = _STATES.get(self.state, self.state)
                 raise UsageError(f"this pool {now}, and a pool is entered once: make a new sky.ComputePool(...)")
             self.state = "being entered"
-        _signals.hold()
+        _interrupts.hold()
         self._holding = True
         atexit.register(self.leave)  # for a pool that is entered without a block
 
@@ -142,8 +142,8 @@ class Engine:
 
         self._made_loop = LoopThread("skyward-loop")
         self._made_reactor = Reactor("skyward-io")
-        self.dispatcher = Dispatcher(self.events, self._reactor)
-        self._made_road = Road(self._options, self.events, self._reactor, self.dispatcher, self._cost)
+        self.dispatcher = Dispatcher(self.events, self.reactor)
+        self._made_road = Road(self._options, self.events, self.reactor, self.dispatcher, self._cost)
         self._provisioning = self._loop.start(self._road.provision())
         return self._provisioning
 
@@ -165,9 +165,9 @@ class Engine:
         def again() -> None:
             if self.state == "active":
                 action()
-                self._reactor.call_later(seconds, again)
+                self.reactor.call_later(seconds, again)
 
-        self._reactor.call_later(seconds, again)
+        self.reactor.call_later(seconds, again)
 
     def _renew(self) -> None:
         for node in list(self.dispatcher.nodes.values()):
@@ -188,7 +188,8 @@ class Engine:
         return self._made_loop
 
     @property
-    def _reactor(self) -> Reactor:
+    def reactor(self) -> Reactor:
+        """The thread that waits on the pool's sockets."""
         assert self._made_reactor is not None
         return self._made_reactor
 
@@ -306,7 +307,7 @@ class Engine:
         with self._lock:
             holding, self._holding = self._holding, False
         if holding:
-            _signals.release()
+            _interrupts.release()
 
     def _end(self) -> None:
         with self._lock:

@@ -7,6 +7,8 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
+from skyward._interrupts import shield
+
 if TYPE_CHECKING:
     from skyward._engine import Engine
     from skyward._task import Task
@@ -50,7 +52,9 @@ class Completer:
         future = TaskFuture(self, task)
         task.on_done = lambda ended: self._deliver(future, ended)
         task.on_start = lambda: self._started(future)
-        self._engine.dispatcher.submit([task])
+        with shield:
+            self._engine.dispatcher.submit([task])
+        self._engine.reactor.resume()
         return future
 
     def withdraw(self, future: TaskFuture, task: Task) -> bool:

@@ -1,19 +1,13 @@
-"""Ctrl-C and SIGTERM around a pool: its block is left in order, and its ending is not cut short."""
+"""Endings that Ctrl-C and SIGTERM do not cut short."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
 
-__all__ = ["finish", "hold", "in_background", "release"]
-
-_lock = threading.Lock()
-_pools = 0
+__all__ = ["finish", "in_background"]
 
 
 def in_background(function: Callable[[], None], name: str) -> concurrent.futures.Future[None]:
@@ -56,37 +50,3 @@ def finish(endings: Sequence[concurrent.futures.Future[None]], remaining: Callab
         raise interrupted from (errors[0] if errors else None)
     if errors:
         raise errors[0]
-
-
-def hold() -> None:
-    """While a pool is open, have SIGTERM end the program by ``SystemExit``, so that its blocks are left in order.
-
-    ``release`` must follow. Does nothing where the program handles SIGTERM itself, or outside the main thread, which
-    alone may install handlers.
-    """
-    global _pools
-    with _lock:
-        _pools += 1
-    if _in_main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _leave)
-
-
-def release() -> None:
-    """A pool is closed: with the last one SIGTERM means again what it meant before."""
-    global _pools
-    with _lock:
-        _pools -= 1
-    # Where the last pool is closed by another thread, the handler stays, and does what the system would have done.
-    if not _pools and _in_main_thread() and signal.getsignal(signal.SIGTERM) is _leave:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    if _pools:
-        raise SystemExit(128 + number)
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,129 @@
+"""Ctrl-C and SIGTERM strike between two bytecodes of the main thread: here they wait until that does no harm.
+
+While a pool is open, its handlers stand in the place of Python's default ones (and of no others). Code that must not
+be torn apart, such as handing a task to a slot, runs inside the ``shield``: a signal that comes meanwhile is raised
+at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+
+__all__ = ["hold", "release", "shield"]
+
+
+class Shield:
+    """As a context manager, puts off the signals of the main thread; in another thread, which gets none, does nothing.
+
+    ``installed`` says whether the handlers are in place. ``window`` and ``shut`` open it for the one call in between
+    that may take long and can be torn off.
+    """
+
+    __slots__ = ("_depth", "_main", "_pending", "_window", "installed")
+
+    def __init__(self) -> None:
+        self._main = threading.main_thread().ident
+        self._depth = 0
+        self._pending = 0
+        self._window = False
+        self.installed = False
+
+    def covers_this_thread(self) -> bool:
+        """Whether no signal can strike inside the shield here."""
+        return self.installed or threading.get_ident() != self._main
+
+    def window(self) -> None:
+        """Let a signal strike from here on; the shield closes by itself when one does."""
+        if threading.get_ident() == self._main:
+            self._window = True
+            self._depth -= 1
+            self._strike()
+
+    def shut(self) -> None:
+        """Close the window, if no signal did."""
+        if self._window and threading.get_ident() == self._main:
+            self._depth += 1
+            self._window = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """What the handlers do."""
+        if self._depth:
+            self._pending = number
+            return
+        if self._window:
+            self._depth += 1
+            self._window = False
+        _raise(number, frame)
+
+    def _strike(self) -> None:
+        number = self._pending
+        if number and not self._depth:
+            self._pending = 0
+            self.handle(number, None)
+
+    def __enter__(self) -> None:
+        if threading.get_ident() == self._main:
+            self._depth += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if threading.get_ident() == self._main:
+            self._depth -= 1
+            self._strike()
+
+
+shield = Shield()
+_lock = threading.Lock()
+_pools = 0
+
+
+def hold() -> None:
+    """A pool is being opened: put the handlers in the place of the default ones. ``release`` must follow.
+
+    SIGTERM then ends the program by ``SystemExit``, so that its blocks are left in order and its machines ended. Does
+    nothing where the program has handlers of its own, or outside the main thread, which alone may install any.
+    """
+    global _pools
+    with _lock:
+        _pools += 1
+    if not _in_main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _handle)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _handle)
+        shield.installed = True
+
+
+def release() -> None:
+    """A pool is closed: with the last one the signals mean again what they meant before."""
+    global _pools
+    with _lock:
+        _pools -= 1
+    # Where the last pool is closed by another thread, the handlers stay, and do what the default ones would have done.
+    if _pools or not _in_main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is _handle:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is _handle:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    shield.installed = False
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    shield.handle(number, frame)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGINT:
+        signal.default_int_handler(number, frame)
+    if _pools:
+        raise SystemExit(128 + number)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
