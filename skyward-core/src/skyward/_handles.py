@@ -22,12 +22,11 @@ class ProviderHandle:
     ``name`` is the provider's.
     """
 
-    __slots__ = ("_offers", "_spec", "name")
+    __slots__ = ("_offers", "name")
 
-    def __init__(self, name: str, offers: Sequence[Offer], spec: ComputeSpec) -> None:
+    def __init__(self, name: str, offers: Sequence[Offer]) -> None:
         self.name = name
         self._offers = tuple(offers)
-        self._spec = spec
 
     def offers(self, spec: ComputeSpec) -> tuple[Offer, ...]:
         """The offers that meet ``spec``, in the provider's order."""
@@ -38,23 +37,36 @@ class ProviderHandle:
         return any(offer.market == "spot" and offer.capacity != 0 for offer in self.offers(spec))
 
     def available_instances(self) -> tuple[MachineType, ...]:
-        """The machine types on offer."""
+        """The machine types on offer, each once, with the lowest price of each market.
+
+        One whose CPUs or memory the provider does not tell is left out.
+        """
         from skyward.model.machine import MachineType
 
+        kinds: dict[str, list[Offer]] = {}
+        for offer in self._offers:
+            if offer.vcpu > 0 and offer.memory_gb > 0:
+                kinds.setdefault(offer.instance_type, []).append(offer)
         return tuple(
             MachineType(
-                name=offer.instance_type,
-                vcpu=offer.vcpu,
-                memory_gb=offer.memory_gb,
-                accelerator=offer.accelerator,
-                price_on_demand=offer.on_demand_price,
-                price_spot=offer.price if offer.market == "spot" else None,
+                name=name,
+                vcpu=offers[0].vcpu,
+                memory_gb=offers[0].memory_gb,
+                accelerator=offers[0].accelerator,
+                price_on_demand=_lowest(
+                    [offer.price if offer.market == "on-demand" else offer.on_demand_price for offer in offers]
+                ),
+                price_spot=_lowest([offer.price for offer in offers if offer.market == "spot"]),
             )
-            for offer in self._offers
+            for name, offers in kinds.items()
         )
 
     def __repr__(self) -> str:
         return f"<provider {self.name} with {len(self._offers)} offers>"
+
+
+def _lowest(prices: Sequence[float | None]) -> float | None:
+    return min((price for price in prices if price is not None), default=None)
 
 
 def select_first(providers: tuple[ProviderHandle, ...], spec: ComputeSpec) -> ProviderHandle:
@@ -72,7 +84,7 @@ def select_cheapest(providers: tuple[ProviderHandle, ...], spec: ComputeSpec) ->
     """The provider with the lowest price; unknown prices count as the highest."""
 
     def lowest(provider: ProviderHandle) -> float:
-        prices = [offer.price for offer in provider.offers(spec) if offer.price is not None]
-        return min(prices, default=float("inf"))
+        price = _lowest([offer.price for offer in provider.offers(spec)])
+        return float("inf") if price is None else price
 
     return min(providers, key=lowest)

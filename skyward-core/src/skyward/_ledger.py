@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from skyward.errors import ConfigurationError
+
 __all__ = ["Ledger", "state_folder"]
 
 
@@ -28,24 +30,44 @@ class Ledger:
     Args:
         pool_id: the pool's unique name, which names the file as well.
         folder: where to keep it.
+
+    Raises:
+        ConfigurationError: the folder cannot be written to.
     """
 
     def __init__(self, pool_id: str, folder: Path | None = None) -> None:
         self.path = (folder or state_folder()) / f"{pool_id}.jsonl"
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file: IO[str] = open(  # noqa: SIM115  kept open for the pool's life
-            self.path, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)
-        )
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file: IO[str] = open(  # noqa: SIM115  kept open for the pool's life
+                self.path, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)
+            )
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def record(self, fact: str, **values: str | float | Sequence[str] | Sequence[int] | None) -> None:
-        """Append a fact. It is with the operating system when this returns, so the client may die at once."""
+        """Append a fact. It is with the operating system when this returns, so the client may die at once.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
         line = json.dumps({"fact": fact, "time": time.time(), **values})
-        self._file.write(line + "\n")
-        self._file.flush()
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"the ledger of machines cannot be written ({error}), and without it a client that dies could leave some "
+            "behind: make room for it, or set XDG_STATE_HOME to a folder that you may write to"
+        )
 
     def close(self, *, clean: bool) -> None:
         """Close the file, and remove it when nothing of the pool is left."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be flushed was reported when it was recorded
+            self._file.close()
         if clean:
             with contextlib.suppress(FileNotFoundError):
                 self.path.unlink()

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
-from tenacity import AsyncRetrying, retry_if_exception_type, retry_if_result, stop_after_attempt, wait_exponential
 
+from skyward._asking import ask, persistently, together
 from skyward._handles import ProviderHandle
 from skyward._selection import Order, fits, plan, rank_providers
 from skyward.errors import (
     AllProvidersFailedError,
     AuthenticationFailed,
+    ConfigurationError,
     NoAvailableProviderError,
+    PluginError,
     ProviderError,
     ProvisioningError,
     SkywardError,
-    Transient,
 )
-from skyward.model.instance import Instance, InstanceState
-from skyward.spi.provider import LaunchRequest, PoolIdentity
+from skyward.model.offer import Offer
+from skyward.spi.provider import LaunchRequest, PoolIdentity, Provider, Session
 
 if TYPE_CHECKING:
+    from skyward._fleet import Fleet, Machine
     from skyward._options import PoolOptions
-    from skyward.model.offer import Offer
-    from skyward.spi.provider import Provider, Session
+    from skyward.model.spec import ComputeSpec
 
-__all__ = ["Identify", "Market", "open_market"]
+__all__ = ["Identify", "Market", "Seller"]
 
 _log = logging.getLogger("skyward.market")
 
@@ -48,45 +49,100 @@ class Identify:
     token: bytes
 
     def towards(self, provider: Provider) -> PoolIdentity:
+        """The identity, with the lease that the user or else the provider sets."""
         lease = provider.capabilities.default_lease if self.lease == "provider" else self.lease
         return PoolIdentity(
             pool_id=self.pool_id, owner=self.owner, deadline=self.deadline, lease=lease, token=self.token
         )
 
 
-@frozen
-class _Stall:
-    """One provider with its session and what it offered."""
+@frozen(eq=False)
+class Seller:
+    """A provider with its open session and what it offered. Each is equal to itself only."""
 
     provider: Provider
     session: Session
     offers: tuple[Offer, ...]
+    lease: float | None
 
 
 class Market:
-    """The providers of a pool, in the order in which they are to be asked."""
+    """The providers of a pool: who can be asked, what each offers, and what each answered.
 
-    def __init__(
-        self, options: PoolOptions, stalls: Sequence[_Stall], answers: dict[str, str], lease: float | None
-    ) -> None:
-        self.lease = lease
+    Args:
+        options: the pool's request.
+        identify: makes the identity towards each provider.
+    """
+
+    def __init__(self, options: PoolOptions, identify: Identify) -> None:
+        self.sellers: list[Seller] = []
+        self.sessions: list[tuple[Provider, Session]] = []
+        """Every session that was opened, those of providers included whose offers failed."""
         self._options = options
-        self._stalls = list(stalls)
-        self._answers = answers
+        self._identify = identify
+        self._answers: list[tuple[str, str]] = []
 
     @property
-    def sessions(self) -> list[Session]:
-        """Every open session."""
-        return [stall.session for stall in self._stalls]
+    def lease(self) -> float | None:
+        """Seconds within which every machine must hear from this client; ``None`` when none needs to."""
+        return min((seller.lease for seller in self.sellers if seller.lease is not None), default=None)
+
+    async def open(self) -> None:
+        """Open every provider at the same time and gather what they offer.
+
+        A provider that fails or takes too long costs itself only; its answer is kept and logged. The exception is
+        refused credentials: to go on elsewhere could cost more than its user had in mind.
+
+        Raises:
+            AuthenticationFailed: of any provider.
+            NoAvailableProviderError: none is left.
+            SkywardError: the error of the provider, when there is only one.
+        """
+        providers = self._options.providers
+        outcomes = await together(self._open(provider) for provider in providers)
+        failures: list[Exception] = []
+        for provider, outcome in zip(providers, outcomes, strict=True):
+            if isinstance(outcome, Seller):
+                self.sellers.append(outcome)
+                self._answers.append((provider.name, f"{len(outcome.offers)} fitting offer(s)"))
+            else:
+                failures.append(outcome)
+                self._answers.append((provider.name, str(outcome)))
+                _log.warning("%s cannot be used: %s", provider.name, outcome)
+        if self.sellers:
+            return
+        if len(failures) == 1:
+            raise failures[0]
+        raise NoAvailableProviderError(f"no provider can be used: {self._said()}") from failures[0]
+
+    async def _open(self, provider: Provider) -> Seller | SkywardError:
+        identity = self._identify.towards(provider)
+        spec = self._options.spec
+        timer = asyncio.timeout(_PATIENCE)
+        try:
+            async with timer:
+                session = await persistently(lambda: ask(provider, "open", provider.open(identity)), attempts=4)
+                self.sessions.append((provider, session))
+                offers = await persistently(lambda: ask(provider, "offers", _fitting(session, spec)), attempts=4)
+        except AuthenticationFailed:
+            raise
+        except SkywardError as error:
+            return error
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            return ProvisioningError(f"{provider.name} did not answer within {_PATIENCE:g} s")
+        return Seller(provider, session, offers, identity.lease)
 
     async def orders(self, nodes: Iterable[int]) -> list[Order]:
         """What to buy for these nodes, with the offers to try in turn.
 
         Raises:
             NoAvailableProviderError: nobody offers it; each provider's answer is in the message.
+            ConfigurationError: the user's own selection chose none of the providers.
         """
-        offers = [offer for stall in await self._ranked() for offer in stall.offers]
-        orders = plan(offers, self._options.allocation, list(nodes))
+        offers = [seller.offers for seller in self.sellers]
+        orders = plan(offers, await self._ranking(), self._options.allocation, list(nodes))
         if not all(order.offers for order in orders):
             raise NoAvailableProviderError(self._nothing())
         return orders
@@ -98,129 +154,95 @@ class Market:
         wish += [f"{spec.cpu} CPUs"] if spec.cpu is not None else []
         wish += [f"{spec.memory_gb:g} GB"] if spec.memory_gb is not None else []
         wish += [f"machine {spec.machine!r}"] if spec.machine is not None else []
-        answers = "; ".join(f"{name}: {answer}" for name, answer in self._answers.items())
         return (
-            f"no provider offers {', '.join(wish)} with this allocation ({answers}); ask for less, for another "
+            f"no provider offers {', '.join(wish)} with this allocation ({self._said()}); ask for less, for another "
             'accelerator, or with allocation="on-demand", or add a provider'
         )
 
-    async def _ranked(self) -> list[_Stall]:
+    def _said(self) -> str:
+        return "; ".join(f"{name}: {answer}" for name, answer in self._answers)
+
+    async def _ranking(self) -> list[int]:
         selection = self._options.selection
         if not callable(selection):
-            return [
-                self._stalls[index] for index in rank_providers([stall.offers for stall in self._stalls], selection)
-            ]
-        handles = tuple(ProviderHandle(stall.provider.name, stall.offers, self._options.spec) for stall in self._stalls)
+            return rank_providers([seller.offers for seller in self.sellers], selection, self._options.allocation)
+        handles = tuple(ProviderHandle(seller.provider.name, seller.offers) for seller in self.sellers)
         chosen = await asyncio.to_thread(selection, handles, self._options.spec)
         for index, handle in enumerate(handles):
             if chosen is handle:
-                return [self._stalls[index], *(stall for stall in self._stalls if stall is not self._stalls[index])]
-        raise ProvisioningError(
+                return [index, *(other for other in range(len(handles)) if other != index)]
+        raise ConfigurationError(
             f"the selection {getattr(selection, '__name__', selection)!r} returned {chosen!r}; return one of the "
             "providers that it was given"
         )
 
-    async def buy(
-        self,
-        order: Order,
-        before: Callable[[Offer, Sequence[int]], Awaitable[None]],
-        after: Callable[[Session, Offer, Sequence[Instance]], None],
-    ) -> list[Instance]:
-        """Launch an order, offer after offer, until it is whole.
+    async def buy(self, order: Order, fleet: Fleet, before: Callable[[Offer, Sequence[int]], None]) -> list[Machine]:
+        """Launch an order, offer after offer, until it is whole. What was launched is with the fleet at any moment.
+
+        Args:
+            order: what to buy.
+            fleet: takes the machines.
+            before: called with an offer and the nodes that it is for, before it is ordered.
 
         Raises:
-            AllProvidersFailedError: the offers ran out first; what each answered is in the message. What was launched
-                is with the caller, who ends it.
+            AllProvidersFailedError: the offers ran out first; what each answered is in the message.
+            AuthenticationFailed: at once, whatever other offers there are.
         """
         missing = list(order.nodes)
-        bought: list[Instance] = []
+        bought: list[Machine] = []
         answers: list[str] = []
-        for offer in order.offers:
-            stall = next(stall for stall in self._stalls if offer in stall.offers)
-            request = LaunchRequest(offer=offer, nodes=tuple(missing), spec=self._options.spec)
-            await before(offer, missing)
+        broken: dict[Seller, PluginError] = {}
+        for candidate in order.offers:
+            seller, offer = self.sellers[candidate.seller], candidate.offer
+            nodes = missing if offer.capacity is None else missing[: offer.capacity]
+            if seller in broken:
+                continue
+            if not nodes:
+                answers.append(f"{_named(offer)}: no capacity")
+                continue
+            before(offer, nodes)
             try:
-                got = await stall.session.launch(request)
+                got = await self._launch(seller, offer, nodes, fleet)
             except AuthenticationFailed:
                 raise
-            except ProviderError as error:
-                answers.append(f"{offer.provider} {offer.instance_type} ({offer.market}): {error}")
+            except (ProviderError, PluginError) as error:
+                answers.append(f"{_named(offer)}: {error}")
                 _log.info("no machine from %s", answers[-1])
+                if isinstance(error, PluginError):
+                    broken[seller] = error
                 continue
-            after(stall.session, offer, got)
             bought += got
-            missing = [node for node in missing if node not in {instance.node for instance in got}]
+            there = {machine.instance.node for machine in got}
+            missing = [node for node in missing if node not in there]
             if not missing:
                 return bought
-            answers.append(f"{offer.provider} {offer.instance_type} ({offer.market}): {len(got)} machine(s) only")
+            answers.append(f"{_named(offer)}: {len(got)} machine(s) of {len(got) + len(missing)}")
         raise AllProvidersFailedError(
-            f"{len(missing)} of {len(order.nodes)} machine(s) could not be had: {'; '.join(answers)}"
-        )
+            f"{len(missing)} of {len(order.nodes)} machine(s) could not be had: {'; '.join(answers)}; try again later, "
+            "ask for fewer or for others, or add a provider"
+        ) from next(iter(broken.values()), None)
 
-    async def until_running(self, instances: Sequence[Instance]) -> list[Instance]:
-        """Poll until every machine runs; in the given order."""
-        return list(await asyncio.gather(*(self._until_running(instance) for instance in instances)))
+    async def _launch(self, seller: Seller, offer: Offer, nodes: Sequence[int], fleet: Fleet) -> list[Machine]:
+        """Launch machines of one offer, again after a passing failure."""
+        request = LaunchRequest(offer=offer, nodes=tuple(nodes), spec=self._options.spec)
+        return await persistently(lambda: fleet.launch(seller, request), attempts=3)
 
-    async def _until_running(self, instance: Instance) -> Instance:
-        stall = next(stall for stall in self._stalls if instance.offer in stall.offers)
-        async for attempt in AsyncRetrying(
-            retry=retry_if_result(lambda found: found.state is InstanceState.PENDING)
-            | retry_if_exception_type(Transient),
-            wait=wait_exponential(multiplier=0.25, max=5),
-            reraise=True,
-        ):
-            with attempt:
-                known = await stall.session.describe([instance.id])
-                found = known.get(instance.id)
-                if found is None or found.state is InstanceState.GONE:
-                    raise ProvisioningError(f"machine {instance.id} of {stall.provider.name} ended before it was ready")
-            if attempt.retry_state.outcome is not None and not attempt.retry_state.outcome.failed:
-                attempt.retry_state.set_result(found)
-        return found
+    async def close(self) -> None:
+        """Close every session. What goes wrong is logged: by now nothing depends on it."""
+        sessions, self.sessions = self.sessions, []
+        await asyncio.gather(*(_close(provider, session) for provider, session in sessions))
 
 
-async def open_market(options: PoolOptions, identify: Identify) -> Market:
-    """Open every provider at the same time and gather what they offer.
-
-    A provider that fails or takes too long costs itself only, unless none is left: then its error is raised.
-    """
-    outcomes = await asyncio.gather(
-        *(_open(provider, options, identify) for provider in options.providers), return_exceptions=True
-    )
-    stalls = [outcome for outcome in outcomes if isinstance(outcome, _Stall)]
-    answers: dict[str, str] = {}
-    for provider, outcome in zip(options.providers, outcomes, strict=True):
-        if isinstance(outcome, BaseException):
-            if not isinstance(outcome, Exception):
-                raise outcome
-            answers[provider.name] = str(outcome) or type(outcome).__name__
-            _log.warning("%s cannot be used: %s", provider.name, answers[provider.name])
-        else:
-            answers[provider.name] = f"{len(outcome.offers)} fitting offer(s)"
-    if not stalls:
-        first = next(outcome for outcome in outcomes if isinstance(outcome, Exception))
-        if len(outcomes) == 1 and isinstance(first, SkywardError):
-            raise first
-        raise NoAvailableProviderError(
-            "no provider can be used: " + "; ".join(f"{name}: {said}" for name, said in answers.items())
-        ) from first
-    leases = [identify.towards(stall.provider).lease for stall in stalls]
-    known = [lease for lease in leases if lease is not None]
-    return Market(options, stalls, answers, min(known) if known else None)
+async def _fitting(session: Session, spec: ComputeSpec) -> tuple[Offer, ...]:
+    return tuple(offer for offer in await session.offers(spec) if fits(offer, spec))
 
 
-async def _open(provider: Provider, options: PoolOptions, identify: Identify) -> _Stall:
+async def _close(provider: Provider, session: Session) -> None:
     try:
-        async with asyncio.timeout(_PATIENCE):
-            session = await provider.open(identify.towards(provider))
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(Transient),
-                stop=stop_after_attempt(4),
-                wait=wait_exponential(),
-                reraise=True,
-            ):
-                with attempt:
-                    offers = await session.offers(options.spec)
-    except TimeoutError as error:
-        raise ProvisioningError(f"did not answer within {_PATIENCE:g} s") from error
-    return _Stall(provider, session, tuple(offer for offer in offers if fits(offer, options.spec)))
+        await ask(provider, "close", session.close(), 15)
+    except SkywardError as error:
+        _log.warning("the session with %s could not be closed: %s", provider.name, error)
+
+
+def _named(offer: Offer) -> str:
+    return f"{offer.provider} {offer.instance_type} ({offer.market}, {offer.region})"

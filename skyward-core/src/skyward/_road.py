@@ -11,21 +11,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from skyward import _market, _teardown
-from skyward._ledger import Ledger
+from skyward._asking import ask, bug, shielded, together
+from skyward._books import Books
+from skyward._fleet import Fleet
+from skyward._market import Identify, Market
 from skyward._node import Node
-from skyward.errors import ProvisionTimeout
+from skyward.errors import ProvisioningError, ProvisionTimeout, SkywardError, UsageError
 from skyward.model.events import (
     BootstrapPhase,
     BootstrapStarting,
     ClusterProvisioned,
     ClusterReady,
+    Error,
     InfraCreating,
     InstanceBootstrapped,
-    InstanceLaunched,
-    InstanceLaunching,
-    InstanceProvisioned,
-    InstanceRunning,
+    InstanceStopping,
     NodeReady,
     NodeReplaced,
 )
@@ -34,12 +34,11 @@ if TYPE_CHECKING:
     from skyward._cost import CostMeter
     from skyward._dispatcher import Dispatcher
     from skyward._events import EventBus
+    from skyward._fleet import Machine
+    from skyward._market import Seller
     from skyward._options import PoolOptions
     from skyward._reactor import Reactor
-    from skyward.model.instance import Instance
-    from skyward.model.offer import Offer
-    from skyward.spi.provider import Session
-    from skyward.spi.transport import Interpreter, Transport
+    from skyward.spi.transport import Transport
 
 __all__ = ["Road"]
 
@@ -58,26 +57,48 @@ class Road:
         self.pool_id = secrets.token_hex(5)
         self.owner = f"{getpass.getuser()}@{socket.gethostname()}"
         self.deadline: float | None = None
-        self.lease: float | None = None
         self._options = options
         self._events = events
         self._reactor = reactor
         self._dispatcher = dispatcher
-        self._cost = cost
         self._token = secrets.token_bytes(32)
-        self._ledger: Ledger | None = None
-        self._market: _market.Market | None = None
-        self._launched: dict[str, tuple[Session, Instance]] = {}
+        self._books = Books(self.pool_id, events, cost)
+        self._market: Market | None = None
+        self._fleet = Fleet(self.pool_id, self._books.launched, self._books.gone)
+        self._transports: dict[str, tuple[Seller, Transport]] = {}
         self._cluster: dict[str, Any] = {}
+        self._working: set[asyncio.Task[Any]] = set()
+        self._ending = asyncio.Lock()
+        self._ended = False
+        self._failure: SkywardError | None = None
+
+    @property
+    def lease(self) -> float | None:
+        """Seconds within which every machine must hear from this client; ``None`` when none needs to."""
+        return None if self._market is None else self._market.lease
+
+    @property
+    def remaining(self) -> list[str]:
+        """Ids of the machines that are not proven to be gone."""
+        return [machine.instance.id for machine in self._fleet.machines]
+
+    # from the request to machines that take tasks
 
     async def provision(self) -> None:
-        """Make the pool ready, or leave nothing behind and raise why not."""
+        """Make the pool ready, or leave nothing behind and raise why not.
+
+        Raises:
+            ProvisionTimeout: it took longer than ``provision_timeout``.
+            ProvisioningError: no machines could be had, or one could not be made ready.
+        """
+        self._begin_work()
         limit = self._options.provision_timeout
+        timer = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(limit) as timer:
+            async with timer:
                 await self._provision()
         except BaseException as error:
-            await _teardown.shielded(self.destroy())
+            await shielded(self._end())
             if isinstance(error, TimeoutError) and timer.expired():
                 raise ProvisionTimeout(
                     f"the pool was not ready after {limit:g} s; raise provision_timeout=..., or see in the log which "
@@ -85,72 +106,44 @@ class Road:
                 ) from error
             raise
 
+    def _begin_work(self) -> None:
+        """Note the present task as one that may buy: whoever ends the pool stops it first."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self._ended or self._ending.locked():
+            raise UsageError("this pool has ended: its machines are gone; make a new pool")
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
     async def _provision(self) -> None:
         spec = self._options.spec
         spec.image.check()
         self._events.emit(InfraCreating())
-        self._ledger = Ledger(self.pool_id)
-        self._ledger.record("opened", owner=self.owner, providers=[item.name for item in self._options.providers])
         if spec.timeout is not None:
             self.deadline = time.time() + spec.timeout
-        self._market = await _market.open_market(self._options, self._identity_of())
-        self.lease = self._market.lease
-        instances: list[Instance] = []
+        self._books.open(self.owner, [provider.name for provider in self._options.providers], self.deadline)
+        identify = Identify(self.pool_id, self.owner, self.deadline, self._options.lease, self._token)
+        self._market = Market(self._options, identify)
+        await self._market.open()
         orders = await self._market.orders(range(spec.nodes))
-        self._events.emit(ClusterProvisioned(orders[0].offers[0].region))
+        self._events.emit(ClusterProvisioned(orders[0].offers[0].offer.region))
+        machines: list[Machine] = []
         for order in orders:
-            instances += await self._market.buy(order, self._before_launch, self._after_launch)
-        instances.sort(key=lambda instance: instance.node)
-        instances = await self._market.until_running(instances)
-        for instance in instances:
-            self._running(instance)
-        self._describe_cluster(instances)
-        await _together([self._ready(instance) for instance in instances])
-        self._events.emit(ClusterReady(len(instances)))
+            machines += await self._market.buy(order, self._fleet, self._books.launching)
+        machines.sort(key=lambda machine: machine.instance.node)
+        machines = await self._fleet.until_running(machines)
+        for machine in machines:
+            self._books.running(machine)
+        self._describe_cluster(machines)
+        await together(self._ready(machine) for machine in machines)
+        self._events.emit(ClusterReady(len(machines)))
 
-    def _identity_of(self) -> _market.Identify:
-        return _market.Identify(self.pool_id, self.owner, self.deadline, self._options.lease, self._token)
-
-    async def _before_launch(self, offer: Offer, nodes: Sequence[int]) -> None:
-        assert self._ledger is not None
-        self._ledger.record("launching", provider=offer.provider, machine=offer.instance_type, nodes=list(nodes))
-        self._events.emit(InstanceLaunching(len(nodes), offer.instance_type, offer.provider))
-
-    def _after_launch(self, session: Session, offer: Offer, instances: Sequence[Instance]) -> None:
-        assert self._ledger is not None
-        self._ledger.record("launched", provider=offer.provider, ids=[instance.id for instance in instances])
-        for instance in instances:
-            self._launched[instance.id] = (session, instance)
-            self._cost.start(
-                instance.id,
-                on_demand=offer.on_demand_price if offer.on_demand_price is not None else offer.price,
-                spot_price=offer.price if offer.market == "spot" else None,
-                spot=offer.market == "spot",
-                quantum=offer.billing_quantum,
-            )
-            self._events.emit(InstanceLaunched(instance.id, instance.node, offer.provider))
-
-    def _running(self, instance: Instance) -> None:
-        offer = instance.offer
-        assert offer is not None
-        self._events.emit(InstanceRunning(instance.id, instance.node, instance.ip))
-        spot = offer.market == "spot"
-        self._events.emit(
-            InstanceProvisioned(
-                instance_id=instance.id,
-                node=instance.node,
-                spot=spot,
-                provider=offer.provider,
-                ip=instance.ip,
-                instance_type=offer.instance_type,
-                price_on_demand=offer.on_demand_price,
-                price_spot=offer.price if spot else None,
-            )
-        )
-
-    def _describe_cluster(self, instances: Sequence[Instance]) -> None:
+    def _describe_cluster(self, machines: Sequence[Machine]) -> None:
         """What every node is told of all of them."""
-        head = instances[0].private_ip or instances[0].ip or "127.0.0.1"
+        first = machines[0].instance
+        # Private addresses reach no further than one region of one provider.
+        near = len({(machine.seller, machine.offer.region) for machine in machines}) == 1
+        head = (first.private_ip if near else None) or first.ip or first.private_ip or "127.0.0.1"
         self._cluster = {
             "total_nodes": self._options.spec.nodes,
             "head_addr": head,
@@ -159,81 +152,121 @@ class Road:
             "workers_per_node": self._options.spec.concurrency,
         }
 
-    async def _ready(self, instance: Instance) -> Node:
+    async def _ready(self, machine: Machine) -> Node:
         """Bootstrap one machine, start its slots, and let it take tasks."""
-        session, _ = self._launched[instance.id]
-        transport: Transport = session.transport(instance, self._reactor)
+        seller, instance = machine.seller, machine.instance
+        try:
+            transport: Transport = seller.session.transport(instance, self._reactor)
+        except SkywardError:
+            raise
+        except Exception as error:
+            raise bug(seller.provider, "transport", error) from error
+        self._transports[instance.id] = (seller, transport)
         self._events.emit(BootstrapStarting(instance.id))
 
         def report(step: str, state: Any, seconds: float | None) -> None:
             self._events.emit(BootstrapPhase(instance.id, step, state, seconds))
 
-        interpreter = await transport.bootstrap(self._options.spec.image, report)
+        interpreter = await ask(seller.provider, "bootstrap", transport.bootstrap(self._options.spec.image, report))
         self._events.emit(InstanceBootstrapped(instance.id))
         node = Node(instance.node, instance, transport, self._dispatcher, self.lease)
         self._dispatcher.nodes[instance.node] = node
-        await node.start(interpreter, self._configuration(instance, interpreter), self._options.spec.concurrency)
+        await node.start(interpreter, self._configuration(machine), self._options.spec.concurrency)
         self._events.emit(NodeReady(instance.node, instance.id))
         return node
 
-    def _configuration(self, instance: Instance, _interpreter: Interpreter) -> dict[str, Any]:
-        offer = instance.offer
+    def _configuration(self, machine: Machine) -> dict[str, Any]:
         devices: list[str] = []
-        if offer is not None and offer.accelerator is not None and self._options.spec.accelerator is not None:
-            devices = [offer.accelerator.name] * offer.accelerator.count
+        if machine.offer.accelerator is not None and self._options.spec.accelerator is not None:
+            devices = [machine.offer.accelerator.name] * machine.offer.accelerator.count
         return {
-            "cluster": {**self._cluster, "node": instance.node, "accelerators": devices},
+            "cluster": {**self._cluster, "node": machine.instance.node, "accelerators": devices},
             "environment": {**self._options.spec.image.env, **self._options.environment},
             "metrics": self._options.collect_metrics,
-            "mig": self._options.spec.accelerator is not None and self._options.spec.accelerator.mig is not None,
         }
 
+    # while tasks run
+
     async def replace(self, lost: Node, note: Callable[[], None]) -> None:
-        """Buy a machine in the place of one that was lost, and let it take tasks. ``note`` is called once it can."""
+        """Buy a machine in the place of one that was lost, and let it take tasks. ``note`` is called once it can.
+
+        Raises:
+            ProvisioningError: none could be had; what was bought for it has been ended.
+        """
+        self._begin_work()
         assert self._market is not None
-        session, instance = self._launched[lost.instance.id]
-        await _teardown.terminate(session, [instance.id])
-        self._forget(instance.id)
-        new: list[Instance] = []
-        for order in await self._market.orders([lost.index]):
-            new += await self._market.buy(order, self._before_launch, self._after_launch)
-        for fresh in await self._market.until_running(new):
-            self._running(fresh)
-            await self._ready(fresh)
-            note()
-            self._events.emit(NodeReplaced(lost.index, instance.id, fresh.id))
+        old = [machine for machine in self._fleet.machines if machine.instance.id == lost.instance.id]
+        await self._let_go(lost.instance.id)
+        try:
+            await self._fleet.end(old)
+        except ProvisioningError as error:
+            _log.warning("the lost machine is ended later, with the pool: %s", error)
+        before = set(self._fleet.machines)
+        try:
+            new: list[Machine] = []
+            for order in await self._market.orders([lost.index]):
+                new += await self._market.buy(order, self._fleet, self._books.launching)
+            for fresh in await self._fleet.until_running(new):
+                self._books.running(fresh)
+                await self._ready(fresh)
+                note()
+                self._events.emit(NodeReplaced(lost.index, lost.instance.id, fresh.instance.id))
+        except Exception:
+            await shielded(self._fleet.end(self._of_node(lost.index, before)))
+            raise
 
-    def _forget(self, instance_id: str) -> None:
-        self._cost.stop(instance_id)
-        self._launched.pop(instance_id, None)
-        if self._ledger is not None:
-            self._ledger.record("terminated", ids=[instance_id])
+    def _of_node(self, index: int, but: set[Machine]) -> list[Machine]:
+        return [machine for machine in self._fleet.machines if machine.instance.node == index and machine not in but]
 
-    @property
-    def remaining(self) -> list[str]:
-        """Ids of the machines that have not been ended yet."""
-        return list(self._launched)
+    # the end
 
     async def destroy(self) -> None:
-        """End every machine and prove it; what cannot be ended is named and stays in the ledger."""
-        try:
-            await _teardown.destroy(self._market, dict(self._launched), self._events, self._forget)
-        finally:
-            if self._ledger is not None:
-                self._ledger.close(clean=not self._launched)
-                self._ledger = None
+        """Stop whatever still buys, end every machine, and prove it. Cancelling this does not stop it.
 
+        Raises:
+            ProvisioningError: naming what may still run; the ledger is kept.
+        """
+        await shielded(self._stop_and_end())
+        if self._failure is not None:
+            raise self._failure
 
-async def _together[T](coroutines: Sequence[Any]) -> list[T]:
-    """Run all at once; the first failure cancels the others and is raised as itself."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
+    async def _stop_and_end(self) -> None:
+        working = list(self._working)
+        for task in working:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
+        if working:
+            await asyncio.wait(working)
+        await self._end()
+
+    async def _end(self) -> None:
+        """End everything, once; whoever comes second waits for the first."""
+        async with self._ending:
+            if self._ended:
+                return
+            try:
+                for machine in self._fleet.machines:
+                    self._events.emit(InstanceStopping(machine.instance.id))
+                await asyncio.gather(*(self._let_go(instance_id) for instance_id in list(self._transports)))
+                await self._fleet.end_all()
+            except SkywardError as error:
+                self._failure = error
+                self._events.emit(Error(str(error)))
+                raise
+            finally:
+                self._ended = True
+                if self._market is not None:
+                    await self._market.close()
+                self._books.close(clean=self._failure is None)
+
+    async def _let_go(self, instance_id: str) -> None:
+        """Close the road to a machine. What goes wrong is logged: the machine is ended in any case."""
+        seller, transport = self._transports.pop(instance_id, (None, None))
+        if seller is None or transport is None:
+            return
+        try:
+            await ask(seller.provider, "transport.close", transport.close(), 15)
+        except SkywardError as error:
+            _log.warning("the road to %s could not be closed: %s", instance_id, error)
 
 
 def _rendezvous_port(head: str) -> int:

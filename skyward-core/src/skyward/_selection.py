@@ -1,4 +1,8 @@
-"""From offers to an ordered plan of what to buy. Pure."""
+"""From offers to an ordered plan of what to buy. Pure.
+
+Two choices meet here. The selection orders the providers, and that order holds above all: the next provider is tried
+when the one before it cannot deliver. The allocation orders, or leaves out, the offers of each provider by market.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,23 @@ from skyward.model.allocation import AlwaysSpot, Cheapest, OnDemandOnly, Percent
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec, Market
 
-__all__ = ["Order", "fits", "plan", "rank_providers"]
+__all__ = ["Candidate", "Order", "fits", "plan", "rank_providers", "wanted"]
+
+
+@frozen
+class Candidate:
+    """An offer, and which of the providers made it, by its index."""
+
+    seller: int
+    offer: Offer
 
 
 @frozen
 class Order:
-    """Machines to buy: which nodes they become, and the offers to try in turn."""
+    """Machines to buy: which nodes they become, and the offers to try in turn. Without offers it cannot be met."""
 
     nodes: tuple[int, ...]
-    offers: tuple[Offer, ...]
+    offers: tuple[Candidate, ...]
 
 
 def fits(offer: Offer, spec: ComputeSpec) -> bool:
@@ -30,46 +42,65 @@ def fits(offer: Offer, spec: ComputeSpec) -> bool:
         return False
     if spec.memory_gb is not None and offer.memory_gb and offer.memory_gb < spec.memory_gb:
         return False
-    wanted = spec.accelerator
-    if wanted is None:
+    if spec.accelerator is None:
         return True
-    held = offer.accelerator
-    return held is not None and held.name == wanted.name and held.count >= wanted.count
+    return offer.accelerator is not None and offer.accelerator.satisfies(spec.accelerator)
 
 
-def rank_providers(offers: Sequence[Sequence[Offer]], selection: str) -> list[int]:
-    """Order the providers by their offers: ``first``, ``available`` or ``cheapest``. Those without offers go last."""
+def wanted(offers: Sequence[Offer], allocation: object) -> tuple[Offer, ...]:
+    """The offers of one provider that an allocation admits, in the order in which they are to be tried."""
+    match allocation:
+        case SpotIfAvailable() | Percent():
+            return _of(offers, "spot") + _of(offers, "on-demand")
+        case AlwaysSpot():
+            return _of(offers, "spot")
+        case OnDemandOnly():
+            return _of(offers, "on-demand")
+        case Cheapest():
+            return tuple(sorted(offers, key=_price))
+        case _:
+            raise AssertionError(allocation)
+
+
+def rank_providers(offers: Sequence[Sequence[Offer]], selection: str, allocation: object) -> list[int]:
+    """Order the providers, given by their offers: ``first``, ``available`` or ``cheapest``.
+
+    Only offers that the allocation admits count. Unknown prices are the highest; equals keep their order.
+    """
+    admitted = [wanted(each, allocation) for each in offers]
     order = list(range(len(offers)))
     if selection == "cheapest":
-        return sorted(order, key=lambda index: min((_price(offer) for offer in offers[index]), default=math.inf))
+        return sorted(order, key=lambda index: min(map(_price, admitted[index]), default=math.inf))
     if selection == "available":
-        return sorted(order, key=lambda index: not offers[index])
+        return sorted(order, key=lambda index: not admitted[index])
     return order
 
 
-def plan(offers: Sequence[Offer], allocation: object, nodes: Sequence[int]) -> list[Order]:
-    """Split nodes between the markets. ``offers`` come in the order of preference, which is kept within a market.
+def plan(
+    offers: Sequence[Sequence[Offer]], ranking: Sequence[int], allocation: object, nodes: Sequence[int]
+) -> list[Order]:
+    """Split nodes between the markets.
 
-    An order without offers means that the request cannot be met.
+    Args:
+        offers: of each provider, in its own order of preference, which is kept within a market.
+        ranking: the providers by their index, the first choice first.
+        allocation: a strategy of ``sky.Allocation``.
+        nodes: the index of each machine that is needed.
     """
-    spot, on_demand = _of(offers, "spot"), _of(offers, "on-demand")
     everyone = tuple(nodes)
-    match allocation:
-        case SpotIfAvailable():
-            return [Order(everyone, spot + on_demand)]
-        case AlwaysSpot():
-            return [Order(everyone, spot)]
-        case OnDemandOnly():
-            return [Order(everyone, on_demand)]
-        case Cheapest():
-            return [Order(everyone, tuple(sorted(offers, key=_price)))]
-        case Percent(spot=share):
-            # Rounding up is what "at least" asks for; the small term keeps 0.1 * 30 from becoming 4.
-            count = math.ceil(share * len(everyone) - 1e-9)
-            orders = [Order(everyone[:count], spot), Order(everyone[count:], on_demand)]
-            return [order for order in orders if order.nodes]
-        case _:
-            raise AssertionError(allocation)
+    if not isinstance(allocation, Percent):
+        return [Order(everyone, _candidates(offers, ranking, allocation))]
+    # Rounding up is what "at least" asks for; the small term keeps 0.1 * 30 from becoming 4.
+    count = math.ceil(allocation.spot * len(everyone) - 1e-9)
+    spot = _candidates(offers, ranking, AlwaysSpot())
+    # "At least" also lets the rest be spot, where nothing else is to be had.
+    rest = _candidates(offers, ranking, OnDemandOnly()) + (spot if count else ())
+    orders = [Order(everyone[:count], spot), Order(everyone[count:], rest)]
+    return [order for order in orders if order.nodes]
+
+
+def _candidates(offers: Sequence[Sequence[Offer]], ranking: Sequence[int], allocation: object) -> tuple[Candidate, ...]:
+    return tuple(Candidate(index, offer) for index in ranking for offer in wanted(offers[index], allocation))
 
 
 def _of(offers: Sequence[Offer], market: Market) -> tuple[Offer, ...]:

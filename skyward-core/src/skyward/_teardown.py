@@ -1,103 +1,100 @@
-"""Ending machines: shielded from cancellation, tried again, and proven."""
+"""Ending machines at a provider: tried again and again, and proven by asking."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
-
-from skyward.errors import ProvisioningError
-from skyward.model.events import Error, InstanceStopping
-from skyward.model.instance import InstanceState
+from skyward._asking import ask, persistently, shielded
+from skyward.errors import ProvisioningError, SkywardError
+from skyward.model.instance import Instance, InstanceState
 
 if TYPE_CHECKING:
-    from skyward._events import EventBus
-    from skyward._market import Market
-    from skyward.model.instance import Instance
-    from skyward.spi.provider import Session
+    from skyward._market import Seller
 
-__all__ = ["destroy", "shielded", "terminate"]
+__all__ = ["describe", "shielded", "sweep", "terminate"]
 
 _log = logging.getLogger("skyward.teardown")
 
-
-async def shielded[T](coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run to the end whatever is cancelled meanwhile; the cancellation is raised afterwards."""
-    task = asyncio.ensure_future(coroutine)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except BaseException:  # noqa: BLE001  raised by result() below
-            break
-    if cancelled is not None and not task.cancelled() and task.exception() is None:
-        raise cancelled
-    return task.result()
+_PATIENCE = 180.0
+"""Seconds for which a provider is asked again to end machines, and whether they are gone."""
+_ASK_LIMIT = 30.0
+_SETTLE = (1.0, 4.0)
+"""Seconds between looks for machines that a launch may still bring forth after it was cut off."""
 
 
-class _StillThere(Exception):
-    """A machine that was ended is still listed."""
-
-
-async def terminate(session: Session, ids: Sequence[str]) -> None:
-    """End machines and wait until the provider says that they are gone.
+async def terminate(seller: Seller, ids: Sequence[str]) -> None:
+    """End machines and wait until their provider says that they are gone.
 
     Raises:
-        ProvisioningError: they are still there after several tries.
+        SkywardError: the last failure, when they are still there after a long time.
     """
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type(Exception),
-        stop=stop_after_attempt(8),
-        wait=wait_exponential(multiplier=0.05, max=10),
-        reraise=True,
-    ):
-        with attempt:
-            await session.terminate(ids)
-            known = await session.describe(ids)
-            left = [name for name, found in known.items() if found.state is not InstanceState.GONE]
-            if left:
-                raise _StillThere(", ".join(left))
+
+    async def end() -> None:
+        await ask(seller.provider, "terminate", seller.session.terminate(ids), _ASK_LIMIT)
+        known = await describe(seller, ids)
+        left = [name for name, found in known.items() if found.state is not InstanceState.GONE]
+        if left:
+            raise ProvisioningError(f"{', '.join(left)} still there after being ended")
+
+    await persistently(end, on=SkywardError, patience=_PATIENCE, first=0.05, longest=10)
 
 
-async def destroy(
-    market: Market | None,
-    launched: dict[str, tuple[Session, Instance]],
-    events: EventBus,
-    forget: Callable[[str], None],
-) -> None:
-    """End every machine of a pool, all at once, and close its sessions.
+async def describe(seller: Seller, ids: Sequence[str]) -> dict[str, Instance]:
+    """What a provider says of machines: those that it knows.
 
     Raises:
-        ProvisioningError: naming each machine that may still run.
+        SkywardError: it cannot tell.
     """
-    by_session: dict[int, tuple[Session, list[str]]] = {}
-    for instance_id, (session, _) in launched.items():
-        events.emit(InstanceStopping(instance_id))
-        by_session.setdefault(id(session), (session, []))[1].append(instance_id)
-    failures: list[str] = []
 
-    async def end(session: Session, ids: list[str]) -> None:
-        try:
-            await terminate(session, ids)
-        except Exception as error:
-            _log.exception("machines could not be ended")
-            failures.append(f"{', '.join(ids)} ({error})")
+    async def states() -> dict[str, Instance]:
+        found = await seller.session.describe(ids)
+        return {name: found[name] for name in ids if name in found and found[name].state in InstanceState}
+
+    return await ask(seller.provider, "describe", states(), _ASK_LIMIT)
+
+
+async def sweep(seller: Seller, pool_id: str, *, known: Collection[str], settle: bool) -> None:
+    """Look for machines of a pool by its tag, and end those that nobody told of.
+
+    Args:
+        seller: where to look.
+        pool_id: the tag.
+        known: ids to pass over.
+        settle: whether to look again after a while, for what a launch may bring forth late.
+
+    Raises:
+        ProvisioningError: some cannot be ended.
+        SkywardError: the provider cannot tell.
+    """
+
+    async def clear() -> None:
+        strays = [name for name in await _owned(seller, pool_id) if name not in known]
+        if not strays:
             return
-        for instance_id in ids:
-            forget(instance_id)
-
-    await asyncio.gather(*(end(session, ids) for session, ids in by_session.values()))
-    for session in [] if market is None else market.sessions:
+        _log.warning("ending %s of %s, of which it did not tell", ", ".join(strays), seller.provider.name)
         try:
-            await session.close()
-        except Exception:
-            _log.exception("a provider's session could not be closed")
-    if failures:
-        message = f"these machines may still run and cost money: {'; '.join(failures)}; end them at the provider"
-        events.emit(Error(message))
-        raise ProvisioningError(message)
+            await terminate(seller, strays)
+        except SkywardError as error:
+            raise ProvisioningError(f"{', '.join(strays)}: {error}") from error
+        raise _Listed(f"{', '.join(strays)} still listed after being ended")
+
+    for pause in (0.0, *(_SETTLE if settle else ())):
+        await asyncio.sleep(pause)
+        await persistently(clear, on=_Listed, patience=_PATIENCE, first=0.05, longest=10)
+
+
+class _Listed(ProvisioningError):
+    """A machine was ended, and its provider lists it."""
+
+
+async def _owned(seller: Seller, pool_id: str) -> list[str]:
+    async def listed() -> list[str]:
+        found = await seller.session.list_owned(pool_id)
+        return [each.id for each in found if each.state is not InstanceState.GONE]
+
+    return await persistently(
+        lambda: ask(seller.provider, "list_owned", listed(), _ASK_LIMIT), on=SkywardError, attempts=4
+    )

@@ -1,0 +1,153 @@
+"""Asking a plugin: what may come back, how long it may take, and how often it is asked again.
+
+A plugin is a stranger. What it may raise is the closed set below ``ProviderError``; anything else is its bug, and is
+reported with the name and version of the distribution that it comes from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from importlib import metadata
+from typing import Any
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_never,
+    wait_exponential,
+)
+
+from skyward.errors import PluginError, SkywardError, Transient
+
+__all__ = ["ask", "bug", "origin", "persistently", "shielded", "together"]
+
+
+async def ask[T](plugin: object, what: str, answer: Awaitable[T], limit: float | None = None) -> T:
+    """Wait for what a plugin's coroutine answers.
+
+    Args:
+        plugin: an object of the plugin, by which its distribution is found.
+        what: what it was asked to do, for the messages: ``"launch"``.
+        answer: the awaitable that it gave.
+        limit: seconds that it may take; ``None`` for a call that something else limits.
+
+    Raises:
+        SkywardError: as the plugin raised it.
+        Transient: it took longer than ``limit``.
+        PluginError: it raised anything else.
+    """
+    timer = asyncio.timeout(limit)
+    try:
+        async with timer:
+            return await answer
+    except SkywardError:
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise bug(plugin, what, error) from error
+    except Exception as error:
+        if timer.expired():
+            raise Transient(f"{_name(plugin)} did not answer to {what} within {limit:g} s") from error
+        raise bug(plugin, what, error) from error
+
+
+def bug(plugin: object, what: str, error: BaseException | str) -> PluginError:
+    """The error that reports a mistake of a plugin."""
+    said = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    return PluginError(
+        f"{_name(plugin)} failed in {what} with {said}; this is a bug of {origin(plugin)}: please report it there"
+    )
+
+
+def origin(plugin: object) -> str:
+    """Name and version of the distribution that an object's class comes from, or its module where there is none."""
+    cls = plugin if isinstance(plugin, type) else type(plugin)
+    package = cls.__module__.partition(".")[0]
+    for entry in metadata.entry_points(group="skyward"):
+        if entry.dist is not None and entry.module.partition(".")[0] == package:
+            return f"{entry.dist.name} {entry.dist.version}"
+    return f"the module {cls.__module__}"
+
+
+def _name(plugin: object) -> str:
+    return str(getattr(plugin, "name", None) or type(plugin).__name__)
+
+
+async def persistently[T](
+    call: Callable[[], Awaitable[T]],
+    *,
+    on: type[Exception] | tuple[type[Exception], ...] = Transient,
+    attempts: int | None = None,
+    patience: float | None = None,
+    first: float = 1.0,
+    longest: float = 30.0,
+) -> T:
+    """Call until it does not raise ``on``; then return the result, or raise the last error.
+
+    Args:
+        call: makes the awaitable anew for each attempt.
+        on: errors after which it is worth another attempt.
+        attempts: how many there are at most.
+        patience: seconds, by the event loop's clock, after which no other attempt begins.
+        first: seconds before the second attempt; each further pause is twice as long. ``Transient.retry_after`` goes
+            before.
+        longest: the longest pause.
+    """
+    loop = asyncio.get_running_loop()
+    end = float("inf") if patience is None else loop.time() + patience
+    enough = stop_never if attempts is None else stop_after_attempt(attempts)
+    growing = wait_exponential(multiplier=first, max=longest)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        asked = error.retry_after if isinstance(error, Transient) else None
+        return growing(state) if asked is None else asked
+
+    async def attempt() -> T:
+        return await call()
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(on),
+        stop=lambda state: enough(state) or loop.time() >= end,
+        wait=wait,
+        reraise=True,
+        sleep=asyncio.sleep,
+    )
+    return await retrying(attempt)
+
+
+async def together[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all at once; the first failure cancels the others, waits for their end, and is raised as itself."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await shielded(_ended(tasks))
+        raise
+
+
+async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def shielded[T](coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run to the end whatever is cancelled meanwhile; the cancellation is raised afterwards, unless this failed."""
+    task = asyncio.ensure_future(coroutine)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except BaseException:  # noqa: BLE001  raised by result() below
+            break
+    if cancelled is not None and not task.cancelled() and task.exception() is None:
+        raise cancelled
+    return task.result()

@@ -1,0 +1,238 @@
+"""The machines of a pool that may cost money: from the order until the proof that they are gone.
+
+A machine is in the books from the moment at which its provider tells of it. What no provider told of, because a
+launch was cut off or failed in an unknown way, is looked for by the pool's tag when the pool ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from skyward._asking import ask, bug, persistently, shielded, together
+from skyward._market import Seller
+from skyward._teardown import describe, sweep, terminate
+from skyward.errors import PluginError, ProvisioningError, SkywardError, Transient
+from skyward.model.instance import Instance, InstanceState
+from skyward.model.offer import Offer
+
+if TYPE_CHECKING:
+    from skyward.spi.provider import LaunchRequest
+
+__all__ = ["Fleet", "Machine"]
+
+_log = logging.getLogger("skyward.fleet")
+
+_GRACE = 10.0
+"""Seconds that an order which is already under way may still take when its pool is cancelled: it is better to learn
+what it created than to have to look for it."""
+_UNKNOWN_FOR = 60.0
+"""Seconds after a launch in which a provider may not know its own machine yet."""
+
+
+@frozen(eq=False)
+class Machine:
+    """A machine that was bought: of whom, as what, and as its provider last described it."""
+
+    seller: Seller
+    offer: Offer
+    instance: Instance
+
+
+class Fleet:
+    """Keeps what a pool has bought, and ends it.
+
+    Args:
+        pool_id: the tag that every machine of the pool bears.
+        on_new: called with each machine as soon as it is known.
+        on_gone: called with each machine once it is proven to be gone.
+    """
+
+    def __init__(self, pool_id: str, on_new: Callable[[Machine], None], on_gone: Callable[[Machine], None]) -> None:
+        self._pool_id = pool_id
+        self._on_new = on_new
+        self._on_gone = on_gone
+        self._machines: dict[tuple[Seller, str], Machine] = {}
+        self._turns: dict[Seller, asyncio.Lock] = {}
+        self._asked: dict[Seller, bool] = {}  # who was given an order, and whether one ended in an unknown way
+
+    @property
+    def machines(self) -> list[Machine]:
+        """The machines that are not proven to be gone."""
+        return list(self._machines.values())
+
+    async def launch(self, seller: Seller, request: LaunchRequest) -> list[Machine]:
+        """Give an order. A cancellation waits a little for its answer, so that what it created is known.
+
+        Raises:
+            ProviderError: as the provider raised it.
+            PluginError: the provider broke its contract.
+        What an order that failed in an unclear way may have created is ended before its error is raised.
+        """
+        self._asked.setdefault(seller, False)
+        # One at a time, so that looking for what one order left behind never finds what another one is bringing.
+        async with self._turns.setdefault(seller, asyncio.Lock()):
+            return await self._launch(seller, request)
+
+    async def _launch(self, seller: Seller, request: LaunchRequest) -> list[Machine]:
+        async def launched() -> list[object]:
+            return list(await seller.session.launch(request))
+
+        order = asyncio.ensure_future(ask(seller.provider, "launch", launched()))
+        try:
+            await asyncio.shield(order)
+        except asyncio.CancelledError:
+            await shielded(self._cut_off(order, seller, request))
+            raise
+        except (PluginError, Transient):
+            await self._end_strays(seller)
+            raise
+        return await self._accept(seller, request, order.result())
+
+    async def _cut_off(self, order: asyncio.Task[list[object]], seller: Seller, request: LaunchRequest) -> None:
+        """The pool does not want the order any more: see what becomes of it."""
+        await asyncio.wait([order], timeout=_GRACE)
+        order.cancel()
+        await asyncio.wait([order], timeout=_GRACE)
+        if order.done() and not order.cancelled() and order.exception() is None:
+            self._note(seller, request, order.result())
+        else:
+            self._asked[seller] = True
+
+    async def _accept(self, seller: Seller, request: LaunchRequest, answer: list[object]) -> list[Machine]:
+        """Take in what a provider says that it has launched."""
+        machines = self._note(seller, request, answer)
+        nodes = {machine.instance.node for machine in machines}
+        if len(answer) == len(machines) == len(nodes) and nodes <= set(request.nodes):
+            return machines
+        await self._end_strays(seller, machines)
+        raise bug(seller.provider, "launch", f"an answer that is not machines for the nodes {request.nodes}: {answer}")
+
+    def _note(self, seller: Seller, request: LaunchRequest, answer: list[object]) -> list[Machine]:
+        """Book the new machines in an answer."""
+        fresh: dict[tuple[Seller, str], Machine] = {}
+        for each in answer:
+            if isinstance(each, Instance) and (seller, each.id) not in self._machines:
+                fresh[seller, each.id] = Machine(seller, request.offer, evolve(each, offer=request.offer))
+        self._machines |= fresh
+        for machine in fresh.values():
+            self._on_new(machine)
+        return list(fresh.values())
+
+    async def _end_strays(self, seller: Seller, machines: Sequence[Machine] = ()) -> None:
+        """After a plugin's mistake: end what it may have created. What fails here is done again at the pool's end."""
+        self._asked[seller] = True
+        try:
+            await self.end(machines)
+            await sweep(seller, self._pool_id, known=self._ids(seller), settle=False)
+        except SkywardError as error:
+            _log.warning("%s may still have machines that it did not tell of: %s", seller.provider.name, error)
+
+    def _ids(self, seller: Seller) -> set[str]:
+        return {instance_id for owner, instance_id in self._machines if owner is seller}
+
+    # until they run
+
+    async def until_running(self, machines: Iterable[Machine]) -> list[Machine]:
+        """Poll until every machine runs; returns them as they are then, in the given order.
+
+        Raises:
+            ProvisioningError: one has ended, or its provider does not know it any more.
+        """
+        bought = list(machines)
+        by_seller: dict[Seller, list[Machine]] = {}
+        for machine in bought:
+            by_seller.setdefault(machine.seller, []).append(machine)
+        await together(self._poll(seller, of_it) for seller, of_it in by_seller.items())
+        return [self._machines[machine.seller, machine.instance.id] for machine in bought]
+
+    async def _poll(self, seller: Seller, machines: Sequence[Machine]) -> None:
+        waiting = {machine.instance.id: machine for machine in machines}
+        loop = asyncio.get_running_loop()
+        known_by = loop.time() + _UNKNOWN_FOR
+
+        async def look() -> None:
+            ids = list(waiting)
+            found = await describe(seller, ids)
+            for instance_id in ids:
+                instance = found.get(instance_id)
+                if instance is None and loop.time() < known_by:
+                    continue
+                if instance is None or instance.state is InstanceState.GONE:
+                    raise ProvisioningError(
+                        f"machine {instance_id} of {seller.provider.name} ended before it was ready; its provider's "
+                        "console may say why"
+                    )
+                if instance.state is InstanceState.RUNNING:
+                    machine = waiting.pop(instance_id)
+                    now = evolve(instance, node=machine.instance.node, offer=machine.offer)
+                    self._machines[seller, instance_id] = evolve(machine, instance=now)
+            if waiting:
+                raise _NotYet
+
+        await persistently(look, on=(_NotYet, Transient), first=0.25, longest=5)
+
+    # the end
+
+    async def end(self, machines: Iterable[Machine]) -> None:
+        """End machines, those of each provider together.
+
+        Raises:
+            ProvisioningError: naming those that may still run; they stay in the books.
+        """
+        by_seller: dict[Seller, list[Machine]] = {}
+        for machine in machines:
+            by_seller.setdefault(machine.seller, []).append(machine)
+        answers = await asyncio.gather(*(self._end(seller, of_it) for seller, of_it in by_seller.items()))
+        _raise_if([answer for answer in answers if answer])
+
+    async def _end(self, seller: Seller, machines: Sequence[Machine]) -> str:
+        ids = [machine.instance.id for machine in machines]
+        try:
+            await terminate(seller, ids)
+        except Exception as error:  # noqa: BLE001  whatever it is, the machines must be named
+            _log.debug("ending %s failed", ids, exc_info=True)
+            return f"{', '.join(ids)} of {seller.provider.name} ({error})"
+        for machine in machines:
+            if self._machines.pop((seller, machine.instance.id), None) is not None:
+                self._on_gone(machine)
+        return ""
+
+    async def end_all(self) -> None:
+        """End every machine, known or not, and prove that nothing bears the pool's tag any more.
+
+        Raises:
+            ProvisioningError: naming what may still run.
+        """
+        sellers = dict.fromkeys([*self._asked, *(machine.seller for machine in self.machines)])
+        answers = await asyncio.gather(*(self._end_all(seller) for seller in sellers))
+        _raise_if([answer for answer in answers if answer])
+
+    async def _end_all(self, seller: Seller) -> str:
+        known = [machine for machine in self.machines if machine.seller is seller]
+        failed = await self._end(seller, known) if known else ""
+        doubtful = self._asked.get(seller, True)
+        try:
+            await sweep(seller, self._pool_id, known=self._ids(seller), settle=doubtful)
+        except Exception as error:  # noqa: BLE001  as above
+            _log.debug("looking for what is left failed", exc_info=True)
+            if doubtful or isinstance(error, ProvisioningError):
+                unknown = f"machines of {seller.provider.name} with the tag {self._pool_id}, if there are any ({error})"
+                return "; ".join(filter(None, (failed, unknown)))
+            _log.warning("%s cannot list what pool %s left: %s", seller.provider.name, self._pool_id, error)
+        return failed
+
+
+class _NotYet(Exception):
+    """Some machine does not run yet."""
+
+
+def _raise_if(failures: Sequence[str]) -> None:
+    if failures:
+        raise ProvisioningError(
+            f"these machines may still run and cost money: {'; '.join(failures)}; end them at the provider"
+        )
