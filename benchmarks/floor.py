@@ -1,6 +1,6 @@
 """The floor: what Python needs to have a function called in another process, and not a line more.
 
-A blocking Unix socket to each worker, cloudpickle, and the function sent once. It knows no errors, no output, no
+A blocking Unix socket to each worker, cloudpickle for whatever goes over it, and the function sent once. It knows no errors, no output, no
 cancellation and no lost worker; whatever Skyward takes beyond it is the price of those.
 """
 
@@ -47,7 +47,7 @@ class Worker:
         """The message that asks for a call; it carries the function the first time."""
         body = None if id(function) in self.known else cloudpickle.dumps(function)
         self.known.add(id(function))
-        return framed(pickle.dumps((id(function), body, args), 5))
+        return framed(cloudpickle.dumps((id(function), body, args), 5))
 
     def call(self, function: Callable[..., object], *args: object) -> Any:
         """Call a function there and wait for its result."""
@@ -80,7 +80,7 @@ def serve(connection: socket.socket) -> None:
             key, body, args = pickle.loads(file.read(*_SIZE.unpack(size)))
             if body is not None:
                 functions[key] = pickle.loads(body)
-            answer: Buffer = framed(pickle.dumps(functions[key](*args), 5))
+            answer: Buffer = framed(cloudpickle.dumps(functions[key](*args), 5))
             connection.sendall(answer)
 
 
