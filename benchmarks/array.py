@@ -150,9 +150,9 @@ def measure(*, quick: bool) -> Table:
         for name, time in taken.items()
     ]
     columns = ("", "MB/s", "of the raw socket", "peak memory here", "on the node")
-    raw_note = "raw Unix socket: the same bytes written, read to the end and written back, no pickle and no arrays"
+    raw_note = "raw Unix socket: the same bytes written, read to the end and written back, no pickle, no arrays"
     notes = [
-        f"{raw_note}, always into the same memory; the second row reads into new memory, as one must who gives it away.",
+        f"{raw_note}, always into the same memory; the second reads into new memory, as one who gives it away must.",
         "Peak memory: of a call that returns a new array of that size, in multiples of it; both arrays are counted.",
         "execnet takes bytes, not arrays. Ray keeps both in shared memory, and gives a view that cannot be written.",
     ]

@@ -1,7 +1,7 @@
 """The floor: what Python needs to have a function called in another process, and not a line more.
 
-A blocking Unix socket to each worker, cloudpickle for whatever goes over it, and the function sent once. It knows no errors, no output, no
-cancellation and no lost worker; whatever Skyward takes beyond it is the price of those.
+A blocking Unix socket to each worker, cloudpickle for whatever goes over it, and the function sent once. It knows no
+errors, no output, no cancellation and no lost worker; whatever Skyward takes beyond it is the price of those.
 """
 
 from __future__ import annotations
