@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from skyward._scheduler import SlotKey
     from skyward._task import Task
 
-__all__ = ["cut_off", "node_lost", "outcome_unknown", "slot_died"]
+__all__ = ["DEADLINE", "cut_off", "node_lost", "outcome_unknown", "slot_died"]
 
+DEADLINE = "deadline"
+"""The reason with which a machine takes its leave when the pool's time limit has come."""
 _AGAIN = "if it may run twice, decorate it with @sky.compute(retry=1)"
 
 

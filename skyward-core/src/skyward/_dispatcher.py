@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skyward import _deaths
 from skyward._scheduler import Assignment, Scheduler, SlotKey
-from skyward.errors import NodeLost, TaskCancelled, UsageError
+from skyward.errors import NodeLost, PoolTimeout, TaskCancelled, UsageError
 from skyward.model.events import InstancePreempted, LogLine, Metrics, SkywardEvent, TaskCompleted, TaskStarted
 from skyward.worker.protocol import Frame, Kind
 
@@ -28,6 +28,8 @@ _log = logging.getLogger("skyward.tasks")
 _BRIEF = 0.02
 """Seconds. Only a function that has run for less than this on average is sent ahead to a busy slot: for a longer one
 the network's delay between two tasks is no matter, while waiting behind it would be."""
+_VICTIMS = 3
+"""As many slots may die with a task that has not begun; then the task fails."""
 _TAKE_BACK_AFTER = 0.002
 """Seconds that a task may wait behind another one while a slot is idle, before it is asked back."""
 
@@ -47,6 +49,9 @@ class Dispatcher:
         self._checking = False
         self._closed: str | None = None
         self._expected: set[int] = set()
+        self._cut = False  # whether a machine has reached the pool's time limit
+        self._victims: dict[int, int] = {}  # task -> slots that died when it was the next to run there
+        reactor.busy = lambda: bool(self._tasks)
         self.on_node_lost: Callable[[Node, str], bool] = lambda _node, _why: False
 
     # from the pool
@@ -60,7 +65,7 @@ class Dispatcher:
                 return
             for task in tasks:
                 if not self._has_place(task.node):
-                    self._finish(task, self._no_node(task.node))
+                    self._finish(task, self._no_node(task))
                     continue
                 self._tasks[task.number] = task
                 self._assign(self._scheduler.submit(task.number, task.node))
@@ -163,8 +168,15 @@ class Dispatcher:
             self._retry_or_fail(task, _deaths.slot_died(task, key, facts))
         for task in unknown:
             self._retry_or_fail(task, _deaths.outcome_unknown(task, key))
+        if unstarted and not running and self._brings_bad_luck(unstarted[0]):
+            self._finish(unstarted[0], _deaths.slot_died(unstarted.pop(0), key, facts))
         for task in reversed(unstarted):
             self._put_back(task)
+
+    def _brings_bad_luck(self, task: Task) -> bool:
+        """Whether one slot after the other dies when this task is to begin: of its arguments' size, as a rule."""
+        self._victims[task.number] = self._victims.get(task.number, 0) + 1
+        return self._victims[task.number] >= _VICTIMS
 
     def unknown(self, key: SlotKey, task: Task) -> None:
         """A slot that was connected again knows nothing of a task that it had started. Called with the lock held."""
@@ -176,13 +188,11 @@ class Dispatcher:
         with self.lock:
             task = slot.release(sequence) if agreed else None
             if task is None:
-                held = self._scheduler.held(slot.key)
-                if held and self._tasks[held[0]].cancelled:  # it began before it could be taken back
-                    running = slot.sequence_of(self._tasks[held[0]])
-                    if running is not None:
-                        self.nodes[slot.key[0]].cancel(slot.key[1], running)
-                for number in held:
-                    self._scheduler.taken_back(number, slot.key, agreed=False)
+                begun = None if agreed else slot.holds(sequence)
+                if begun is not None:  # it began before it could be taken back
+                    self._scheduler.taken_back(begun.number, slot.key, agreed=False)
+                    if begun.cancelled:
+                        self.nodes[slot.key[0]].cancel(slot.key[1], sequence)
                 return
             if task.cancelled:
                 self._assign(self._scheduler.drop(task.number, slot.key))
@@ -194,47 +204,50 @@ class Dispatcher:
         """A slot's link has ended."""
         _log.debug("the link to slot %s ended: %s", slot.key, error)
         node = self.nodes.get(slot.key[0])
-        if node is not None and self._closed is None:
+        if node is not None and slot in node.slots and self._closed is None:
             node.reattach(slot)
 
-    def node_lost(self, node: Node, why: str) -> None:
-        """A machine is gone, with what it held."""
+    def node_lost(self, node: Node, why: str, *, replaceable: bool = True) -> None:
+        """A machine is gone, with what it held; unless it is not ``replaceable``, another one may come in its place."""
         with self.lock:
-            if self.nodes.pop(node.index, None) is None or self._closed is not None:
+            if self.nodes.get(node.index) is not node:
                 return
-            if self._events.wants(InstancePreempted):
+            del self.nodes[node.index]
+            if self._closed is not None:
+                return
+            self._cut = self._cut or why == _deaths.DEADLINE
+            if replaceable and self._events.wants(InstancePreempted):
                 self._events.emit(InstancePreempted(node.instance.id, node.index, why))
             held: list[Task] = []
             for slot in node.slots:
                 self._up.pop(slot.key, None)
                 self._scheduler.slot_down(slot.key)
                 held += slot.close()
-            if self.on_node_lost(node, why):
+            if replaceable and self.on_node_lost(node, why):
                 self._expected.add(node.index)
-            cut = why == "deadline"
             for task in held:
-                self._retry_or_fail(task, _deaths.cut_off(task) if cut else _deaths.node_lost(task, node, why))
-            self._fail_homeless(node.index, _deaths.cut_off if cut else None)
+                self._retry_or_fail(task, _deaths.cut_off(task) if self._cut else _deaths.node_lost(task, node, why))
+            self._fail_homeless(node.index)
 
     def give_up(self, index: int) -> None:
         """No machine will come in the place of one that was lost."""
         with self.lock:
             self._expected.discard(index)
-            self._fail_homeless(index, None)
+            self._fail_homeless(index)
 
-    def _fail_homeless(self, index: int, reason: Callable[[Task], BaseException] | None) -> None:
+    def _fail_homeless(self, index: int) -> None:
         """Fail the tasks that wait for a machine that will not come."""
         if index in self._expected:
             return
         homeless = self._scheduler.drain(index) if self._has_place(None) else self._scheduler.drain()
         for number in homeless:
             task = self._tasks[number]
-            self._finish(task, self._no_node(task.node) if reason is None else reason(task))
+            self._finish(task, self._no_node(task))
 
     def logged(self, node: int, number: int, head: Sequence[Any]) -> None:
         """A line of output has come from a node."""
         if self._events.wants(LogLine):
-            line, stream, timestamp, slot = head
+            line, stream, timestamp, slot, _ = head
             instance = self.nodes[node].instance.id if node in self.nodes else ""
             self._events.emit(
                 LogLine(node, instance, line, timestamp, stream=stream, task_id=number or None, slot=slot)
@@ -279,6 +292,8 @@ class Dispatcher:
         if error is not None:
             task.error = error
         self._tasks.pop(task.number, None)
+        if self._victims:
+            self._victims.pop(task.number, None)
         if self._events.wants(TaskCompleted):
             node, slot = task.place
             instance = self.nodes[node].instance.id if node in self.nodes else ""
@@ -333,6 +348,8 @@ class Dispatcher:
     def _was_cancelled(task: Task) -> TaskCancelled:
         return TaskCancelled(f"{task.name} was cancelled", node=task.place[0], slot=task.place[1])
 
-    def _no_node(self, node: int | None) -> NodeLost:
-        which = "the pool has no machine left" if node is None else f"node {node} is gone"
-        return NodeLost(f"{which}: its end is in the log above; open a new pool to go on", node=node)
+    def _no_node(self, task: Task) -> PoolTimeout | NodeLost:
+        if self._cut:
+            return _deaths.cut_off(task)
+        which = "the pool has no machine left" if task.node is None else f"node {task.node} is gone"
+        return NodeLost(f"{which}: its end is in the log above; open a new pool to go on", node=task.node)

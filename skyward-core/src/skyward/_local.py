@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -57,7 +56,13 @@ class LocalSession:
         self._processes: dict[str, _local_processes.Machine] = {}
 
     async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
-        """This machine, when it has what is asked for."""
+        """This machine, when it has what is asked for.
+
+        Raises:
+            Unavailable: the image asks for system packages that are not installed here.
+        """
+        if spec.image.apt:
+            _require_packages(spec.image.apt)
         accelerator = _local_processes.accelerator_here() if spec.accelerator is not None else None
         return [
             Offer(
@@ -114,14 +119,14 @@ class LocalSession:
 
     async def terminate(self, ids: Sequence[str], /) -> None:
         """End the processes and remove the folders."""
-        gone = [self._processes.pop(name) for name in ids if name in self._processes]
-        for name in ids:
+        await _local_processes.end([self._processes[name] for name in ids if name in self._processes])
+        for name in ids:  # only now, so that whoever asks a second time meanwhile waits as well
             self._machines.pop(name, None)
-        await asyncio.gather(*(asyncio.to_thread(_local_processes.end, machine) for machine in gone))
+            self._processes.pop(name, None)
 
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """Find supervisors and whatever they started by the marks in the environment of each process."""
-        marked = await asyncio.to_thread(_local_processes.find, pool_id)
+        marked = _local_processes.find(pool_id)
         return [
             Instance(id=mark.name, state=InstanceState.RUNNING, pool_id=mark.pool_id, details={"pids": mark.pids})
             for mark in marked
@@ -138,6 +143,17 @@ class LocalSession:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _require_packages(names: Sequence[str]) -> None:
+    from skyward._apt import missing_apt_packages
+
+    missing = missing_apt_packages(names)
+    if missing:
+        raise Unavailable(
+            f"this machine lacks the system packages {', '.join(missing)}, and nodes on it cannot install any: run "
+            f"`sudo apt-get install {' '.join(missing)}`, or leave them out of Image(apt=...)"
+        )
 
 
 def _private_folder() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -10,11 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from skyward.errors import Transient
 from skyward.worker.greeting import listen
 
 if TYPE_CHECKING:
@@ -73,47 +76,83 @@ def start(name: str, folder: str, identity: PoolIdentity) -> Machine:
         _OWNER: identity.owner,
         _DEADLINE: "" if identity.deadline is None else f"{identity.deadline:.0f}",
     }
-    with listener, open(os.path.join(folder, "supervisor.log"), "wb") as log:
-        process = subprocess.Popen(  # noqa: S603  our own interpreter, and nothing of the user's
+    read, write = os.pipe()
+    with listener, open(os.path.join(folder, "supervisor.log"), "wb") as log, open(read, "rb") as stdin:
+        with open(write, "wb") as pipe:  # before it starts, so that it never lives without knowing its lease
+            pipe.write(json.dumps(settings).encode() + b"\n")
+        process = subprocess.Popen(  # our own interpreter, and nothing of the user's
             [sys.executable, "-P", "-m", "skyward.worker"],
-            stdin=subprocess.PIPE,
+            stdin=stdin,
             stdout=log,
             stderr=log,
             env=environment,
             pass_fds=[listener.fileno()],
             start_new_session=True,  # a Ctrl-C in the terminal is the client's alone
         )
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError), process.stdin:
-        process.stdin.write(json.dumps(settings).encode() + b"\n")
     return Machine(name, folder, process)
 
 
-def end(machine: Machine) -> None:
-    """End a machine and prove that nothing of it is left. Idempotent."""
-    process = machine.process
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+async def end(machines: Sequence[Machine]) -> None:
+    """End machines and prove that nothing of them is left. Idempotent.
+
+    Raises:
+        Transient: a process did not even end by SIGKILL, for instance because a file system hangs.
+    """
+    for machine in machines:
+        machine.process.terminate()
+    if not await _ended(machines, _PATIENCE):
+        for machine in machines:
+            machine.process.kill()
+        await _ended(machines, _PATIENCE)
     # A task may have started processes in sessions of their own; they still bear the machine's name.
-    while left := [pid for mark in find(None, machine.name) for pid in mark.pids]:
+    names = {machine.name for machine in machines}
+    limit = time.monotonic() + _PATIENCE
+    while left := [pid for mark in find(None, names) for pid in mark.pids]:
+        if time.monotonic() > limit:
+            raise Transient(f"processes {left} do not end although they were killed")
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.001)  # the kernel takes a moment to remove them; nothing announces it for other's children
-    shutil.rmtree(machine.folder, ignore_errors=True)
+        await asyncio.sleep(0.001)  # the kernel takes a moment to remove them; nothing announces it
+    for machine in machines:
+        shutil.rmtree(machine.folder, ignore_errors=True)
 
 
-def find(pool_id: str | None, name: str | None = None) -> list[Mark]:
-    """Find the processes of local machines: of one pool or of all, or of one machine."""
+async def _ended(machines: Sequence[Machine], seconds: float) -> bool:
+    """Wait for supervisors to end; False when one still runs after ``seconds``."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            for machine in machines:
+                await _exit_of(machine.process)
+    return all(machine.process.poll() is not None for machine in machines)
+
+
+async def _exit_of(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process without a thread, for none can be started any more while the interpreter ends."""
+    if process.poll() is not None:
+        return
+    if sys.platform != "linux":
+        while process.poll() is None:
+            await asyncio.sleep(0.005)
+        return
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    descriptor = os.pidfd_open(process.pid)
+    loop.add_reader(descriptor, over.set)
+    try:
+        await over.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    process.poll()
+
+
+def find(pool_id: str | None, names: AbstractSet[str] | None = None) -> list[Mark]:
+    """Find the processes of local machines: of one pool or of all, or of those with these names."""
     pids: dict[tuple[str, str], list[int]] = {}
     for pid, environment in _environments():
         node, pool = environment.get(_NODE), environment.get(_POOL)
-        if node and pool and pool_id in (None, pool) and name in (None, node):
+        if node and pool and pool_id in (None, pool) and (names is None or node in names):
             pids.setdefault((node, pool), []).append(pid)
     return [Mark(node, pool, tuple(members)) for (node, pool), members in pids.items()]
 
@@ -158,7 +197,7 @@ def accelerator_here() -> Accelerator | None:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
         name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0)) if count else ""
-    except Exception:  # noqa: BLE001  no library, no driver, no device: the library has many ways to say so
+    except Exception:
         return None
     if not count:
         return None

@@ -44,20 +44,27 @@ class LocalTransport:
 
     async def open(self, name: str, receiver: Receiver, /) -> Link:
         """Connect to a socket of the machine."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            with contextlib.suppress(OSError):
-                connection.setsockopt(socket.SOL_SOCKET, option, 4 << 20)
         try:
-            connection.connect(f"{self._machine.folder}/{name}.sock")
+            connection = self._connect(name)
         except OSError as error:
-            connection.close()
             if self._machine.process.poll() is not None:
                 raise NodeLost(f"the supervisor of {self._machine.name} has ended{self._last_words()}") from error
             raise ConnectionError(f"{name} of {self._machine.name} cannot be reached: {error}") from error
         link = self._wire.add(connection, receiver)
         link.send(encode(Kind.HELLO, raw_head=self._token))
         return link
+
+    def _connect(self, name: str) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                with contextlib.suppress(OSError):
+                    connection.setsockopt(socket.SOL_SOCKET, option, 4 << 20)
+            connection.connect(f"{self._machine.folder}/{name}.sock")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _last_words(self) -> str:
         try:

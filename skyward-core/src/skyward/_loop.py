@@ -25,6 +25,7 @@ class LoopThread:
             self.loop.run_forever()
         finally:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
 
     def start[T](self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:

@@ -48,6 +48,8 @@ class Node:
         self._ready = asyncio.Event()
         self._configuration: dict[str, Any] | None = None
         self._up: set[int] = set()
+        self._asked_back: set[tuple[int, int]] = set()  # (slot, sequence) whose answer is still to come
+        self._started = False
         self._closed = False
         self.farewell: str | None = None
 
@@ -61,15 +63,26 @@ class Node:
             "back": list(interpreter.back),
         }
         self.slots = [SlotClient((self.index, number), self._dispatcher) for number in range(slots)]
-        await self._connect()
-        await self._ready.wait()
-        if self.farewell is not None:
-            raise NodeLost(f"node {self.index} ended while it was being started: {self.farewell}", node=self.index)
+        try:
+            await self._connect()
+            await self._ready.wait()
+            if self.farewell is not None:
+                raise NodeLost(f"node {self.index} ended while it was being started: {self.farewell}", node=self.index)
+        except BaseException as error:
+            self._dispatcher.node_lost(self, str(error), replaceable=False)
+            raise
+        self._started = True
 
     async def _connect(self) -> None:
-        """Open the control channel, and configure the node unless it is."""
+        """Open the control channel, configure the node unless it is, and say again what may have got lost."""
         self._control = await self._open("control", self)
         self._control.send(encode(Kind.CONFIGURE, head=self._configuration))
+        with self._dispatcher.lock:
+            for slot, sequence in self._asked_back:
+                self._tell(Kind.RECALL, (slot, sequence))
+            for client in self.slots:
+                for sequence in client.cancelled:
+                    self.cancel(client.key[1], sequence)
 
     async def _open(self, socket: str, receiver: Receiver) -> Link:
         """Open a link, again and again while the machine may still come back."""
@@ -93,7 +106,8 @@ class Node:
         self._tell(Kind.CANCEL, (slot, sequence))
 
     def recall(self, slot: int, sequence: int) -> None:
-        """Ask for a task back that was sent ahead."""
+        """Ask for a task back that was sent ahead. The dispatcher's lock is held."""
+        self._asked_back.add((slot, sequence))
         self._tell(Kind.RECALL, (slot, sequence))
 
     def extend(self, seconds: float | None) -> None:
@@ -123,6 +137,8 @@ class Node:
                 self._dispatcher.measured(self.index, head_of(frame))
             case Kind.RECALLED:
                 slot, sequence, agreed = head_of(frame)
+                with self._dispatcher.lock:
+                    self._asked_back.discard((slot, sequence))
                 self._dispatcher.recalled(self.slots[slot], sequence, agreed=agreed)
             case Kind.GOODBYE:
                 self.farewell = head_of(frame)[0]
@@ -140,17 +156,23 @@ class Node:
             except Exception as failure:  # noqa: BLE001  whatever it is, the node cannot be reached
                 self.farewell = str(failure or error)
         if self.farewell is not None and not self._closed:
+            started = self._started
             self._ready.set()
-            self._dispatcher.node_lost(self, self.farewell)
+            if started:  # else `start` raises it
+                self._dispatcher.node_lost(self, self.farewell)
 
     async def _attach(self, slot: SlotClient) -> None:
+        connection = slot.connection()
         try:
-            link = await self._open(f"slot-{slot.key[1]}", slot)
+            link = await self._open(f"slot-{slot.key[1]}", connection)
         except Exception as error:  # noqa: BLE001  the control channel tells whether the node is lost
             _log.debug("slot %s cannot be reached: %s", slot.key, error)
             return
         with self._dispatcher.lock:
-            slot.attach(link)
+            if self._closed:
+                link.close()
+            else:
+                connection.attach(link)
 
     def reattach(self, slot: SlotClient) -> None:
         """The link to a slot has ended: open it again."""

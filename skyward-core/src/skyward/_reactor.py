@@ -7,6 +7,7 @@ would cost one each way (130 to 230 us measured).
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import heapq
 import itertools
@@ -20,6 +21,7 @@ from collections import deque
 from collections.abc import Buffer, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from skyward._interrupts import shield
 from skyward.errors import ProtocolError
 from skyward.worker.protocol import FrameError, FrameReader, Kind, head_of
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Reactor", "SocketLink"]
 
 _log = logging.getLogger("skyward.reactor")
+_STAND_BY = 0.005
+"""Seconds that the reactor's thread leaves the sockets alone after a caller has waited on them itself: the next one is
+likely to come soon, and taking the sockets back for so short a time would cost it more than it takes."""
 _IOV = 1000
 """Parts that one ``sendmsg`` takes (IOV_MAX is 1024 on Linux and macOS)."""
 
@@ -45,6 +50,13 @@ class Reactor:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
         self._closing = False
+        self._closed = False
+        self._wake_lock = threading.Lock()  # the pipe's number may be another file's once it is closed
+        self._turning = threading.Lock()  # held by the thread that waits on the sockets
+        self._invited = False
+        self._rounds = 0
+        self.busy: Callable[[], bool] = lambda: True  # whether anybody waits for what may arrive; set by the dispatcher
+        self._resume = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -52,22 +64,31 @@ class Reactor:
         """Watch a connected socket and hand its frames to ``receiver``."""
         connection.setblocking(False)
         link = SocketLink(self, connection, receiver)
-        self.call(lambda: self._selector.register(connection, selectors.EVENT_READ, link))
+        self.call(lambda: self._register(link, connection))
         return link
+
+    def _register(self, link: SocketLink, connection: socket.socket) -> None:
+        if connection.fileno() < 0:  # closed again already
+            return
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.backed_up else 0)
+        self._selector.register(connection, events, link)
 
     def call(self, function: Callable[[], None]) -> None:
         """Run ``function`` on the reactor's thread soon."""
-        self._calls.append(function)
-        with contextlib.suppress(BlockingIOError, OSError):
-            os.write(self._wake_write, b"\0")
+        with self._wake_lock:
+            closed = self._closed
+            if not closed:
+                self._calls.append(function)
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._wake_write, b"\0")
+        if closed:
+            self._guard(function)
+        self._resume.set()
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Run ``function`` on the reactor's thread after ``seconds``."""
         due = (time.monotonic() + seconds, next(self._count), function)
-        if threading.current_thread() is self._thread:
-            heapq.heappush(self._timers, due)
-        else:
-            self.call(lambda: heapq.heappush(self._timers, due))
+        self.call(lambda: heapq.heappush(self._timers, due))
 
     def close(self) -> None:
         """End the thread. Links that are still open are closed without a word to their receivers."""
@@ -88,26 +109,84 @@ class Reactor:
             self._selector.unregister(connection)
         connection.close()
 
+    def wait(self, done: _thread.LockType) -> None:
+        """Wait until ``done`` is released, and do the reactor's work meanwhile, if its thread leaves that to us.
+
+        So a result goes straight to the thread that waits for it. Interrupts are raised from here, and leave the
+        reactor whole.
+        """
+        if not shield.covers_this_thread():
+            done.acquire()
+            return
+        if not self._turning.acquire(blocking=False):
+            self._invited = True  # for the next time
+            done.acquire()
+            return
+        with shield:
+            try:
+                self._rounds += 1
+                while not done.acquire(blocking=False):
+                    shield.window()
+                    ready = self._selector.select(self._until_next())
+                    shield.shut()
+                    self._handle(ready)
+            finally:
+                self._turning.release()
+                if self.busy():
+                    self._resume.set()
+
+    def resume(self) -> None:
+        """Somebody waits who will not do the reactor's work: have its thread go on."""
+        self._resume.set()
+
     def _run(self) -> None:
         while not self._closing:
-            wait = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
-            for key, events in self._selector.select(wait):
-                if key.data is None:
-                    os.read(self._wake_read, 4096)
-                    continue
-                self._guard(lambda: key.data.ready(events))  # noqa: B023  called before the loop goes on
-            while self._calls:
-                self._guard(self._calls.popleft())
-            while self._timers and self._timers[0][0] <= time.monotonic():
-                self._guard(heapq.heappop(self._timers)[2])
+            with self._turning:
+                self._handle(self._selector.select(self._until_next()))
+            if self._invited and not self.busy():
+                self._stand_by()
+        with self._turning:
+            self._end()
+
+    def _stand_by(self) -> None:
+        """Leave the sockets to the callers, until none of them has waited for a moment or one asks to go on."""
+        while not self._closing:
+            rounds = self._rounds
+            asked = self._resume.wait(_STAND_BY)
+            if asked or self._rounds == rounds:
+                break
+        self._resume.clear()
+        self._invited = False
+
+    def _until_next(self) -> float | None:
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+
+    def _handle(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+        """Call back what is ready and what is due."""
+        for key, events in ready:
+            if key.data is None:
+                os.read(self._wake_read, 4096)
+            else:
+                try:
+                    key.data.ready(events)
+                except Exception:
+                    _log.exception("an internal callback failed; please report this")
+        while self._calls:
+            self._guard(self._calls.popleft())
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            self._guard(heapq.heappop(self._timers)[2])
+
+    def _end(self) -> None:
         for key in list(self._selector.get_map().values()):
             if key.data is not None:
                 key.data.close()
+        with self._wake_lock:
+            self._closed = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)
         while self._calls:
             self._guard(self._calls.popleft())
         self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
 
     @staticmethod
     def _guard(function: Callable[[], None]) -> None:
@@ -156,6 +235,11 @@ class SocketLink:
                 if self._flush():
                     return
             self._reactor.watch_writes(self, self._connection, on=True)
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._backlog)
 
     def _flush(self) -> bool:
         """Write as much as the kernel takes; True when nothing is left."""

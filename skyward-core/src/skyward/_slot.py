@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Buffer
 from typing import TYPE_CHECKING, Any
 
-from skyward.worker.protocol import Frame, Kind, encode, head_of
+from skyward.worker.protocol import Frame, Kind, encode, head_of, size_of
 
 if TYPE_CHECKING:
     from skyward._dispatcher import Dispatcher
@@ -15,44 +15,80 @@ if TYPE_CHECKING:
     from skyward._task import Task
     from skyward.spi.transport import Link
 
-__all__ = ["SlotClient"]
+__all__ = ["Connection", "SlotClient"]
 
 _FUNCTIONS_KEPT = 128
 """Functions that a slot keeps; the one that was used longest ago is forgotten first."""
 _ACK_AT_ONCE = 64 << 10
 """A result from this size is acknowledged at once, so that the slot can free it; a small one with the next task."""
+_ACK_LINES = 256
+"""As many lines of output are acknowledged at once; fewer with the next task."""
+
+
+class Connection:
+    """One connection to a slot. What it brings once another one has taken its place is not listened to."""
+
+    __slots__ = ("_greeting", "_link", "_slot", "lost")
+
+    def __init__(self, slot: SlotClient) -> None:
+        self._slot = slot
+        self._link: Link | None = None
+        self._greeting: Frame | None = None
+        self.lost = False
+
+    def attach(self, link: Link) -> None:
+        """The link is there. It may have brought a greeting already, or its end, since that comes on another thread."""
+        self._link = link
+        if self.lost:
+            return
+        self._slot.connected(self, link)
+        if self._greeting is not None:
+            self._slot.on_welcome(self, head_of(self._greeting))
+
+    def on_frame(self, frame: Frame) -> None:
+        """A frame of the slot has arrived."""
+        if frame.kind == Kind.WELCOME:
+            with self._slot.dispatcher.lock:
+                if self._link is None:
+                    self._greeting = frame
+                else:
+                    self._slot.on_welcome(self, head_of(frame))
+        elif self._slot.listens_to(self):
+            self._slot.on_frame(frame)
+
+    def on_lost(self, error: Exception | None) -> None:
+        """The connection has ended."""
+        with self._slot.dispatcher.lock:
+            self.lost = True
+            self._slot.disconnected(self)
+        self._slot.dispatcher.reconnect(self._slot, error)
 
 
 class SlotClient:
-    """A slot as the client knows it. The dispatcher's lock guards it; frames come on the transport's thread."""
+    """A slot as the client knows it. The dispatcher's lock guards it; frames come on the transport's thread.
+
+    A slot is one process after another. ``generation`` counts them, and tasks are sent only to the one whose greeting
+    has come and whose forerunner's death the supervisor has told of.
+    """
 
     def __init__(self, key: SlotKey, dispatcher: Dispatcher) -> None:
         self.key = key
-        self._dispatcher = dispatcher
+        self.dispatcher = dispatcher
+        self._connection: Connection | None = None
         self._link: Link | None = None
-        self._pid: int | None = None
+        self._open = False  # whether the present connection has brought its greeting, so that tasks may be sent
+        self._generation: int | None = None
+        self._buried = 0  # the last generation that is known to be dead
+        self._death: dict[str, Any] | None = None
+        self._successor: dict[str, Any] | None = None
         self._sequence = 0
         self._received = 0
+        self._lines = 0
         self._flying: OrderedDict[int, Task] = OrderedDict()
         self._functions: OrderedDict[bytes, None] = OrderedDict()
         self._bundles: set[bytes] = set()
-        self._death: dict[str, Any] | None = None
-        self._early: dict[str, Any] | None = None
-        self._unattached: dict[str, Any] | None = None
-        self._stillborn = False
 
-    def attach(self, link: Link) -> None:
-        """A link is there; nothing is sent before the slot has said what it holds.
-
-        Its frames, and its end, may have come before this, since they come on another thread.
-        """
-        if self._stillborn:
-            self._stillborn = False
-            return
-        self._link = link
-        if self._unattached is not None:
-            holdings, self._unattached = self._unattached, None
-            self._welcomed(holdings)
+    # tasks
 
     def send(self, task: Task, *, ahead: bool) -> None:
         """Send a task with whatever it needs that the slot does not hold yet, in one write."""
@@ -61,7 +97,7 @@ class SlotClient:
         self._transmit(self._sequence, task, ahead=ahead)
 
     def _transmit(self, sequence: int, task: Task, *, ahead: bool) -> None:
-        if self._link is None or self._pid is None:
+        if self._link is None or not self._open:
             return  # it goes out once the slot has been welcomed again
         parts: list[Buffer] = []
         bundle = task.bundle
@@ -78,7 +114,7 @@ class SlotClient:
                 parts += encode(Kind.FORGET, head=(oldest,))
             payload = encoded.payload
             parts += encode(Kind.FUNCTION, head=(encoded.digest,), buffers=[payload.data, *payload.buffers])
-        head = (sequence, encoded.digest, self._received, ahead)
+        head = (sequence, encoded.digest, self._received, self._lines, ahead)
         parts += encode(Kind.TASK, task.number, head, [task.payload.data, *task.payload.buffers])
         self._link.send(parts)
 
@@ -86,75 +122,95 @@ class SlotClient:
         """The number under which the slot knows a task."""
         return next((sequence for sequence, flying in self._flying.items() if flying is task), None)
 
+    def holds(self, sequence: int) -> Task | None:
+        """The task that the slot knows under a number."""
+        return self._flying.get(sequence)
+
     def release(self, sequence: int) -> Task | None:
         """Take a task off the slot: it has ended, or was given back."""
         return self._flying.pop(sequence, None)
 
+    @property
+    def cancelled(self) -> list[int]:
+        """Numbers of the tasks here that were cancelled and have not ended."""
+        return [sequence for sequence, task in self._flying.items() if task.cancelled]
+
+    # what the slot says
+
     def on_frame(self, frame: Frame) -> None:
-        """A frame of the slot has arrived."""
+        """A frame of the slot has arrived that is no greeting."""
         match frame.kind:
             case Kind.RESULT | Kind.FAILURE:
                 head = head_of(frame)
                 sequence = head[0]
                 self._received = max(self._received, sequence)
-                size = len(memoryview(frame.buffers[0]).cast("B")) if len(frame.buffers) == 1 else _ACK_AT_ONCE
-                if size >= _ACK_AT_ONCE and self._link is not None:
-                    self._link.send(encode(Kind.ACK, head=(sequence,)))
-                self._dispatcher.ended(self, sequence, frame, head)
+                if size_of(frame.buffers[0]) >= _ACK_AT_ONCE or len(frame.buffers) > 1:
+                    self._acknowledge()
+                self.dispatcher.ended(self, sequence, frame, head)
             case Kind.LOG:
-                self._dispatcher.logged(self.key[0], frame.number, head_of(frame))
+                head = head_of(frame)
+                self._line(head[4])
+                self.dispatcher.logged(self.key[0], frame.number, head)
             case Kind.EVENT:
-                self._dispatcher.emitted(frame)
-            case Kind.WELCOME:
-                with self._dispatcher.lock:
-                    if self._link is None:
-                        self._unattached = head_of(frame)
-                    else:
-                        self._welcomed(head_of(frame))
+                self._line(head_of(frame)[0])
+                self.dispatcher.emitted(frame)
 
-    def on_lost(self, error: Exception | None) -> None:
-        """The connection has ended: connect again, unless the slot is known to be dead."""
-        with self._dispatcher.lock:
-            if self._link is None:
-                self._stillborn, self._unattached = True, None
-            self._link = None
+    def _line(self, number: int) -> None:
+        self._lines = number
+        if not number % _ACK_LINES:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        link = self._link
+        if link is not None:
+            link.send(encode(Kind.ACK, head=(self._received, self._lines)))
+
+    # connections and deaths; the dispatcher's lock is held
+
+    def connection(self) -> Connection:
+        """What is to listen to the next connection."""
+        return Connection(self)
+
+    def listens_to(self, connection: Connection) -> bool:
+        """Whether this connection is the present one."""
+        return connection is self._connection
+
+    def connected(self, connection: Connection, link: Link) -> None:
+        """A connection is there; nothing is sent on it before the slot has said what it holds."""
+        if self._link is not None:
+            self._link.close()
+        self._connection, self._link, self._open, self._successor = connection, link, False, None
+
+    def disconnected(self, connection: Connection) -> None:
+        """A connection has ended."""
+        if connection is self._connection:
+            self._connection, self._link, self._open, self._successor = None, None, False, None
             if self._death is not None:
                 self._settle()
-        self._dispatcher.reconnect(self, error)
 
-    def died(self, facts: dict[str, Any]) -> None:
-        """The supervisor says that the process died. What it had still sent is read first."""
-        self._death = facts
-        if self._link is None or self._early is not None:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Part what the dead process held into run, not run, and unknown."""
-        facts, self._death = self._death, None
-        assert facts is not None
-        self._pid = None
-        flying = list(self._flying.items())
-        self._flying.clear()
-        self._functions.clear()
-        self._bundles.clear()
-        running = [task for sequence, task in flying if sequence == facts["running"]]
-        unstarted = [task for sequence, task in flying if sequence > facts["started"]]
-        unknown = [task for _, task in flying if task not in running and task not in unstarted]
-        self._dispatcher.slot_died(self.key, facts, running=running, unstarted=unstarted, unknown=unknown)
-        if self._early is not None:
-            holdings, self._early = self._early, None
-            self._welcomed(holdings)
-
-    def _welcomed(self, holdings: dict[str, Any]) -> None:
-        """The slot has told what it holds: send what it never got, and have it used."""
-        if self._pid is not None and holdings["pid"] != self._pid:
-            self._early = holdings  # another process already: the supervisor's word on the old one is on its way
+    def on_welcome(self, connection: Connection, holdings: dict[str, Any]) -> None:
+        """The slot has told what it holds."""
+        generation = holdings["generation"]
+        if connection is not self._connection or generation <= self._buried:
             return
-        fresh = self._pid is None
-        self._pid = holdings["pid"]
+        if self._generation not in (None, generation):
+            self._successor = holdings  # the supervisor's word on the one before is on its way
+            if self._death is not None:
+                self._settle()
+            return
+        self._resume(holdings)
+
+    def _resume(self, holdings: dict[str, Any]) -> None:
+        """Say what has arrived, send what the slot never got, and have it used."""
+        assert self._link is not None
+        fresh = self._generation is None
+        self._generation, self._open = holdings["generation"], True
+        if fresh:
+            self._lines = 0
+        self._link.send(encode(Kind.RESUME, head=(self._received, self._lines)))
         self._functions = OrderedDict.fromkeys(holdings["functions"])
         self._bundles = set(holdings["modules"])
-        known = {*holdings["done"], holdings["running"]}
+        known = {*holdings["done"], *holdings["recalled"], holdings["running"]}
         for sequence, task in list(self._flying.items()):
             if sequence in known:
                 continue
@@ -162,15 +218,51 @@ class SlotClient:
                 self._transmit(sequence, task, ahead=True)
             else:
                 del self._flying[sequence]
-                self._dispatcher.unknown(self.key, task)
+                self.dispatcher.unknown(self.key, task)
         if fresh:
-            self._dispatcher.slot_up(self)
+            self.dispatcher.slot_up(self)
+
+    def died(self, facts: dict[str, Any]) -> None:
+        """The supervisor says that the process died. What it had still sent is read first."""
+        generation = facts["generation"]
+        if generation <= self._buried:
+            return  # said again after a reconnection
+        self._buried = generation
+        if self._generation is None or self._generation > generation:
+            return
+        if self._death is None:
+            self._death = facts
+        if self._link is None or self._successor is not None:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Part what the dead process held into run, not run, and unknown."""
+        facts, self._death = self._death, None
+        assert facts is not None
+        self._generation, self._open = None, False
+        flying = list(self._flying.items())
+        self._flying.clear()
+        running: list[Task] = []
+        unstarted: list[Task] = []
+        unknown: list[Task] = []
+        for sequence, task in flying:
+            if sequence == facts["running"]:
+                running.append(task)
+            elif sequence > facts["started"] or sequence in facts["recalled"]:
+                unstarted.append(task)
+            else:
+                unknown.append(task)
+        self.dispatcher.slot_died(self.key, facts, running=running, unstarted=unstarted, unknown=unknown)
+        successor, self._successor = self._successor, None
+        if successor is not None and successor["generation"] > self._buried:
+            self._resume(successor)
 
     def close(self) -> list[Task]:
         """Close the link and return what was still out."""
         if self._link is not None:
             self._link.close()
-            self._link = None
+            self._connection = self._link = None
+        self._generation = self._death = None
         flying = list(self._flying.values())
         self._flying.clear()
         return flying

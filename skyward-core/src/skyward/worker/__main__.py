@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+from typing import Any
 
 from skyward.worker.supervisor import Supervisor
 
@@ -20,13 +21,28 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    Supervisor(
+    status = 1
+    try:
+        _supervisor(settings).run()
+        status = 0
+    except BaseException:  # noqa: BLE001  the client reads it in the log
+        import traceback
+
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)  # nothing is left to be finalised, and the client waits
+
+
+def _supervisor(settings: dict[str, Any]) -> Supervisor:
+    return Supervisor(
         listener=socket.socket(fileno=settings["listener"]),
         directory=settings["directory"],
         token=bytes.fromhex(settings["token"]),
         lease=settings["lease"],
         lifetime=settings["lifetime"],
-    ).run()
+        became=settings.get("became"),
+    )
 
 
 if __name__ == "__main__":

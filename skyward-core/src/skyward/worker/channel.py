@@ -1,27 +1,31 @@
-"""A slot's end of its socket: one client at a time, and results kept until the client has acknowledged them.
+"""A slot's end of its socket: one client at a time, and what was not acknowledged is kept.
 
-A dropped connection is not a lost task. The channel accepts the client again, tells it what it holds, and sends
-every result that was not acknowledged once more. A newer connection replaces the older one, whose network may be
-dead without either end having been told.
+A dropped connection is neither a lost task nor a lost line. The channel accepts the client again, tells it what it
+holds, hears from it what has arrived, and sends the rest once more. A newer connection replaces the older one, whose
+network may be dead without either end having been told.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Buffer, Callable, Iterable, Iterator
+from collections.abc import Buffer, Callable, Iterator
 
 from skyward.worker.greeting import greet, refuse
-from skyward.worker.protocol import Frame, FrameError, FrameReader, Kind, encode
+from skyward.worker.protocol import Frame, FrameError, FrameReader, Kind, encode, head_of
 
 __all__ = ["Channel"]
 
 _KEPT_LINES = 10_000
-"""Frames of output kept while no client is connected; older ones are dropped and counted."""
+"""Frames of output kept until they are acknowledged; of more than that the oldest are dropped."""
+_KEPT_BYTES = 16 << 20
+_LOOK_EVERY = 64
+"""Lines after which a task that prints looks for acknowledgements, which nobody else reads while it runs."""
+_QUIETLY = getattr(socket, "MSG_NOSIGNAL", 0)
+"""No SIGPIPE from a connection that ended: user code may have put the deadly default back."""
 
 
 class Channel:
@@ -31,65 +35,97 @@ class Channel:
         listener: the slot's listening socket.
         token: what a client must show first.
         welcome: returns the facts that a client is told when it connects.
+        apply: takes, in order and in the main thread, the frames that are no tasks.
     """
 
-    def __init__(self, listener: socket.socket, token: bytes, welcome: Callable[[], dict[str, object]]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        token: bytes,
+        welcome: Callable[[], dict[str, object]],
+        apply: Callable[[Frame], None],
+    ) -> None:
         self._listener = listener
         self._listener.setblocking(False)
         self._token = token
         self._welcome = welcome
+        self._apply = apply
         self._peer: socket.socket | None = None
+        self._resumed = False  # whether the peer has said what it has received
         self._reader = FrameReader()
         self._frames: deque[Frame] = deque()
-        self._unacknowledged: deque[tuple[int, list[Buffer]]] = deque()
-        self._output: deque[list[Buffer]] = deque(maxlen=_KEPT_LINES)
-        self._dropped = 0
+        self._results: deque[tuple[int, list[Buffer]]] = deque()
+        self._output: deque[tuple[int, list[Buffer]]] = deque()
+        self._output_bytes = 0
+        self._lines = 0
         self._lock = threading.RLock()
+        self._receiving = False
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
 
     def receive(self) -> Frame:
-        """Wait for the next frame of an accepted client. Main thread only."""
-        while not self._frames:
+        """Wait for the next task of an accepted client. Main thread only."""
+        while True:
+            with self._lock:
+                while self._frames:
+                    frame = self._frames.popleft()
+                    if frame.kind == Kind.TASK:
+                        return frame
+                    self._apply(frame)
+                self._receiving = True
             ready = self._poll.poll()
             with self._lock:
+                self._receiving = False
                 for descriptor, _ in ready:
                     if descriptor == self._listener.fileno():
                         self._accept()
                     elif self._peer is not None and descriptor == self._peer.fileno():
                         self._read(self._peer)
-        return self._frames.popleft()
 
-    def send_result(self, sequence: int, parts: list[Buffer]) -> None:
-        """Send a result and keep it until it is acknowledged."""
+    def send_result(self, sequence: int, parts: list[Buffer], finish: Callable[[], None]) -> None:
+        """Keep a result until it is acknowledged, have the task ``finish``, and send it."""
         with self._lock:
-            self._unacknowledged.append((sequence, parts))
-            self._send(parts)
+            self._results.append((sequence, parts))
+            finish()
+            if self._resumed:
+                self._send(parts)
 
-    def send_output(self, parts: list[Buffer]) -> None:
-        """Send a line of output; while nobody is connected the newest ones are kept."""
+    def send_output(self, make: Callable[[int], list[Buffer]]) -> None:
+        """Send a line of output, made with its number. It is kept, within limits, until it is acknowledged."""
         with self._lock:
-            if self._peer is None:
+            self._lines += 1
+            parts = make(self._lines)
+            self._output.append((self._lines, parts))
+            self._output_bytes += _size(parts)
+            while len(self._output) > _KEPT_LINES or self._output_bytes > _KEPT_BYTES:
+                self._forget_line()
+            if self._peer is None and not self._receiving:
                 self._accept()
-            while self._peer is not None:  # a newer client may take over in the middle: then it gets the whole frame
-                if self._send(parts):
-                    return
-            self._dropped += len(self._output) == self._output.maxlen
-            self._output.append(parts)
+            if self._resumed:
+                self._send(parts)
+            if self._peer is not None and not self._receiving and (not self._resumed or not self._lines % _LOOK_EVERY):
+                self._read(self._peer)
 
-    def acknowledge(self, sequence: int) -> None:
-        """Forget the results up to ``sequence``."""
-        kept = self._unacknowledged
-        if kept and kept[0][0] <= sequence:
+    def acknowledge(self, sequence: int, lines: int) -> None:
+        """Forget the results up to ``sequence`` and the output up to ``lines``."""
+        if (self._results and self._results[0][0] <= sequence) or (self._output and self._output[0][0] <= lines):
             with self._lock:
-                while kept and kept[0][0] <= sequence:
-                    kept.popleft()
+                while self._results and self._results[0][0] <= sequence:
+                    self._results.popleft()
+                while self._output and self._output[0][0] <= lines:
+                    self._forget_line()
+
+    def _forget_line(self) -> None:
+        _, parts = self._output.popleft()
+        self._output_bytes -= _size(parts)
+
+    # all below with the lock held
 
     def _read(self, peer: socket.socket) -> None:
         try:
             count = peer.recv_into(self._reader.get_buffer())
             if count:
-                self._frames.extend(self._reader.advance(count))
+                self._take(self._reader.advance(count))
                 return
         except BlockingIOError:
             return
@@ -98,6 +134,16 @@ class Channel:
         except OSError:
             pass
         self._drop()
+
+    def _take(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            if frame.kind == Kind.ACK:
+                self.acknowledge(*head_of(frame))
+            elif frame.kind == Kind.RESUME:
+                self.acknowledge(*head_of(frame))
+                self._resume()
+            else:
+                self._frames.append(frame)
 
     def _accept(self) -> None:
         """Take a waiting client, if there is one, in place of the present one."""
@@ -108,19 +154,21 @@ class Channel:
         self._drop()
         peer.setblocking(False)
         self._peer, self._reader = peer, reader
-        self._frames.clear()
-        self._frames.extend(rest)
         self._poll.register(peer, select.POLLIN)
-        done = [sequence for sequence, _ in self._unacknowledged]
-        self._send(encode(Kind.WELCOME, head={**self._welcome(), "done": done, "dropped_lines": self._dropped}))
-        while self._output and self._peer is peer:
-            if not self._send(self._output[0]):
+        done = [sequence for sequence, _ in self._results]
+        if self._send(encode(Kind.WELCOME, head={**self._welcome(), "done": done})):
+            self._take(rest)
+
+    def _resume(self) -> None:
+        """Send everything that the client has not received, the lines ahead of the results."""
+        peer, self._resumed = self._peer, True
+        for _, parts in [*self._output, *self._results]:
+            if self._peer is not peer or not self._send(parts):
                 return
-            self._output.popleft()
-        for _, parts in list(self._unacknowledged):
-            self._send(parts)
 
     def _drop(self) -> None:
+        self._resumed = False
+        self._frames.clear()  # what was not begun will be sent again
         if self._peer is not None:
             with contextlib.suppress(KeyError, ValueError):
                 self._poll.unregister(self._peer)
@@ -136,14 +184,12 @@ class Channel:
             pending = vector
             while pending:
                 try:
-                    sent = peer.sendmsg(pending) if len(pending) > 1 else peer.send(pending[0])
+                    sent = peer.sendmsg(pending, (), _QUIETLY)
                 except BlockingIOError:
                     if not self._writable(peer):
                         return False
                     continue
-                except OSError as error:
-                    if error.errno == errno.EINTR:
-                        continue
+                except OSError:
                     self._drop()
                     return False
                 pending = _rest(pending, sent)
@@ -156,26 +202,25 @@ class Channel:
         waiting.register(self._listener, select.POLLIN)
         for descriptor, _ in waiting.poll():
             if descriptor == self._listener.fileno():
-                self._accept()
+                if self._receiving:  # the main thread is about to accept it
+                    self._drop()
+                else:
+                    self._accept()
         return self._peer is peer
 
 
-def _vectors(parts: list[Buffer]) -> Iterable[list[memoryview]]:
+def _size(parts: list[Buffer]) -> int:
+    return sum(memoryview(part).nbytes for part in parts)
+
+
+def _vectors(parts: list[Buffer]) -> Iterator[list[memoryview]]:
     """Cut a frame into runs that one ``sendmsg`` accepts (IOV_MAX is 1024 on Linux and macOS)."""
-    if len(parts) == 1:
-        return [[memoryview(parts[0]).cast("B")]]
-    return _many_vectors(parts)
-
-
-def _many_vectors(parts: list[Buffer]) -> Iterator[list[memoryview]]:
     for begin in range(0, len(parts), 1000):
         yield [memoryview(part).cast("B") for part in parts[begin : begin + 1000]]
 
 
 def _rest(pending: list[memoryview], sent: int) -> list[memoryview]:
     """What of ``pending`` is left after ``sent`` bytes went out."""
-    if len(pending) == 1 and sent == len(pending[0]):
-        return []
     for index, part in enumerate(pending):
         if sent < len(part):
             return [part[sent:], *pending[index + 1 :]]

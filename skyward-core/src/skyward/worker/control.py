@@ -25,7 +25,10 @@ class ControlPeer:
         if met is None:
             return None
         peer = cls(*met)
-        return peer if peer.send(Kind.WELCOME, welcome) else None
+        if peer.send(Kind.WELCOME, welcome):
+            return peer
+        peer.close()
+        return None
 
     def waiting(self) -> list[Frame]:
         """Frames that came together with the greeting."""
@@ -37,13 +40,14 @@ class ControlPeer:
         try:
             count = self.socket.recv_into(self._reader.get_buffer())
             return self._reader.advance(count) if count else None
-        except (OSError, FrameError) as error:
-            if isinstance(error, FrameError):
-                self.send(Kind.REFUSED, str(error))
-            return None
+        except FrameError as error:
+            self.send(Kind.REFUSED, str(error))
+        except OSError:
+            pass
+        return None
 
     def send(self, kind: Kind, head: object, number: int = 0) -> bool:
-        """Write one frame; False when the client does not take it."""
+        """Write one frame; False when the client does not take it within a few seconds."""
         try:
             self.socket.sendall(b"".join(encode(kind, number, head)))
         except OSError:

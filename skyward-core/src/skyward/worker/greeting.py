@@ -1,12 +1,15 @@
-"""The sockets of a node, and how they meet a client: it speaks first and shows the token, in raw bytes, before any pickle."""
+"""The sockets of a node, and how they meet a client.
+
+The client speaks first and shows the token, in raw bytes, before anything that it says is unpickled.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import os
-import secrets
 import socket
+import time
+from _operator import _compare_digest as same_in_constant_time  # what hmac has it from; hmac itself loads OpenSSL
 
 from skyward.worker.protocol import Frame, FrameError, FrameReader, Kind, encode
 
@@ -26,20 +29,24 @@ def greet(listener: socket.socket, token: bytes) -> tuple[socket.socket, FrameRe
         peer, _ = listener.accept()
     except OSError:
         return None
-    peer.settimeout(_PATIENCE)
-    reader = FrameReader()
+    reader = FrameReader(greeting=True)
+    patience = time.monotonic() + _PATIENCE
     try:
         frames: list[Frame] = []
         while not frames:
+            peer.settimeout(max(0.001, patience - time.monotonic()))
             count = peer.recv_into(reader.get_buffer())
             if not count:
                 raise FrameError("the connection ended before its greeting")
             frames = reader.advance(count)
-        if frames[0].kind != Kind.HELLO or not hmac.compare_digest(bytes(frames[0].head), token):
+            if not frames and time.monotonic() >= patience:
+                raise FrameError(f"no greeting came within {_PATIENCE:g} s")
+        if not same_in_constant_time(bytes(frames[0].head), token):
             raise FrameError("the token is not this node's")
     except (OSError, FrameError) as error:
         refuse(peer, str(error))
         return None
+    peer.settimeout(_PATIENCE)
     return peer, reader, frames[1:]
 
 
@@ -53,7 +60,7 @@ def refuse(peer: socket.socket, reason: str) -> None:
 def listen(path: str) -> socket.socket:
     """Return a listening Unix socket at ``path`` that only this user may connect to (mode 0600)."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    temporary = f"{path}.{secrets.token_hex(2)}"
+    temporary = f"{path}.{os.urandom(2).hex()}"
     listener.bind(temporary)
     os.chmod(temporary, 0o600)
     os.rename(temporary, path)

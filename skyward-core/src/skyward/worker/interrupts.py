@@ -14,6 +14,8 @@ from skyward.worker.page import Page
 
 __all__ = ["Interrupts"]
 
+_SIGINT = frozenset({signal.SIGINT})
+
 
 class Interrupts:
     """Decides when a cancellation may interrupt the main thread.
@@ -21,32 +23,41 @@ class Interrupts:
     As a context manager it shields what runs inside: an interrupt that comes there is raised at the end of it.
     """
 
-    __slots__ = ("_delivered", "_depth", "_main", "_page", "_pending")
+    __slots__ = ("_delivered", "_depth", "_handler", "_main", "_page", "_pending")
 
     def __init__(self, page: Page) -> None:
         self._page = page
         self._main = threading.get_ident()
-        self._depth = 1  # open only inside `task()`
+        self._depth = 1  # open only inside `open()` ... `shut()`
         self._pending = False
         self._delivered = 0
+        self._handler = self._handle
 
     def arm(self) -> None:
-        """Install the handler again, since a task may have put its own in place."""
-        if signal.getsignal(signal.SIGINT) != self._handle:
-            signal.signal(signal.SIGINT, self._handle)
+        """Install the handler again, since a task may have put its own in place or blocked the signal."""
+        if signal.getsignal(signal.SIGINT) is not self._handler:
+            signal.signal(signal.SIGINT, self._handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
 
     def is_cancelled(self, sequence: int) -> bool:
         """Whether the client has cancelled this task."""
         return self._page.cancelled == sequence
 
-    def open(self) -> None:
-        """User code begins: interrupts may be raised from here on."""
+    def open(self, sequence: int) -> None:
+        """User code begins: interrupts may be raised from here on.
+
+        Raises:
+            KeyboardInterrupt: the task was cancelled before it began.
+        """
+        self._pending = False  # what came too late for the task before
         self._depth = 0
+        if self._page.cancelled == sequence and self._delivered != sequence:
+            self._delivered = sequence
+            raise KeyboardInterrupt
 
     def shut(self) -> None:
         """User code has ended: an interrupt that is still to come has come too late. May be called twice."""
         self._depth = 1
-        self._pending = False
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         running = self._page.running
@@ -70,5 +81,7 @@ class Interrupts:
         self._depth -= 1
         if self._pending and self._depth == 0:
             self._pending = False
-            self._delivered = self._page.running
-            raise KeyboardInterrupt
+            running = self._page.running
+            if self._page.cancelled == running and self._delivered != running:
+                self._delivered = running
+                raise KeyboardInterrupt

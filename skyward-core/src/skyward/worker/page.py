@@ -1,35 +1,36 @@
 """The page of memory that a slot shares with its supervisor: what runs, what was cancelled, what was taken back.
 
-Tasks on a slot are numbered by a sequence that the client counts up, so "has it started" is a comparison. Starting a
-task that was sent ahead and taking it back again exclude each other by a record lock on the page's file: exactly one
-of "the slot runs it" and "the client may give it to another slot" is true, and the kernel drops the lock when its
-holder dies.
+Tasks on a slot are numbered by a sequence that the client counts up, so "has it started" is a comparison, and a task
+that arrives a second time after a dropped connection is known by its number. Starting a task that was sent ahead and
+taking it back again exclude each other by a record lock on the page's file: exactly one of "the slot runs it" and
+"the client may give it to another slot" is true, and the kernel drops the lock when its holder dies.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
-import tempfile
-from typing import Final
+from collections.abc import Iterator
 
 __all__ = ["Page"]
 
-_STARTED, _RUNNING, _CANCELLED, _RECALLED = (8 * i for i in range(4))
+_STARTED, _RUNNING, _TASK, _CANCELLED = (8 * i for i in range(4))
+_RECALLED = 64
+_REMEMBERED = (4096 - _RECALLED) // 8
+"""Tasks taken back that the page remembers, each at the place that its sequence has modulo this number."""
 
 
 class Page:
-    """Four numbers in shared memory: the sequence last started, the one running (0 for none), cancelled, recalled."""
+    """Numbers in shared memory: the sequences last started, running (0 for none), cancelled, and taken back."""
 
     __slots__ = ("_descriptor", "_memory")
 
     def __init__(self, directory: str) -> None:
-        handle, path = tempfile.mkstemp(dir=directory, prefix="page-")
-        os.unlink(path)
-        os.ftruncate(handle, mmap.PAGESIZE)
-        self._descriptor = handle
-        self._memory = mmap.mmap(handle, mmap.PAGESIZE)
+        self._descriptor = _nameless_file(directory)
+        os.ftruncate(self._descriptor, mmap.PAGESIZE)
+        self._memory = mmap.mmap(self._descriptor, mmap.PAGESIZE)
 
     def _get(self, offset: int) -> int:
         return int.from_bytes(self._memory[offset : offset + 8], "little")
@@ -39,7 +40,7 @@ class Page:
 
     @property
     def started(self) -> int:
-        """Sequence of the task that was started last; every one up to it has been started or taken back."""
+        """Sequence of the task that was started last; every one up to it was started or taken back."""
         return self._get(_STARTED)
 
     @property
@@ -48,23 +49,32 @@ class Page:
         return self._get(_RUNNING)
 
     @property
+    def task(self) -> int:
+        """The pool's own number of the task that was started last, 0 before the first."""
+        return self._get(_TASK)
+
+    @property
     def cancelled(self) -> int:
         """Sequence of the task that was cancelled last."""
         return self._get(_CANCELLED)
 
-    def start(self, sequence: int, *, ahead: bool) -> bool:
-        """Slot: claim a task. False means that it was taken back and must not run."""
+    @property
+    def recalled(self) -> list[int]:
+        """Sequences that were taken back, as far as they are remembered."""
+        return [found for place in range(_REMEMBERED) if (found := self._get(_RECALLED + 8 * place))]
+
+    def start(self, sequence: int, task: int, *, ahead: bool) -> bool:
+        """Slot: claim a task. False means that it was taken back, or has run already, and must not run."""
         if not ahead:
-            self._memory[:16] = sequence.to_bytes(8, "little") * 2
-            return True
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
-        try:
-            if self._get(_RECALLED) >= sequence:
-                return False
-            self._memory[:16] = sequence.to_bytes(8, "little") * 2
-            return True
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+            return self._start(sequence, task)
+        with self.locked():
+            return self._get(_place(sequence)) != sequence and self._start(sequence, task)
+
+    def _start(self, sequence: int, task: int) -> bool:
+        if self._get(_STARTED) >= sequence:
+            return False
+        self._memory[:24] = sequence.to_bytes(8, "little") * 2 + task.to_bytes(8, "little")
+        return True
 
     def finish(self) -> None:
         """Slot: the task has ended."""
@@ -75,13 +85,27 @@ class Page:
         self._set(_CANCELLED, sequence)
 
     def recall(self, sequence: int) -> bool:
-        """Supervisor: take back a task that was sent ahead. True when the slot will never run it."""
+        """Supervisor: take back a task that was sent ahead. True when the slot will never run it.
+
+        Asked again, it says the same again.
+        """
+        place = _place(sequence)
+        with self.locked():
+            held = self._get(place)
+            if held == sequence:
+                return True
+            started = self._get(_STARTED)
+            if started >= sequence or held > started:  # the place is another's, whom the slot has not met yet
+                return False
+            self._set(place, sequence)
+            return True
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the other side from starting a task that was sent ahead, or from taking one back."""
         fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
         try:
-            if self._get(_STARTED) >= sequence:
-                return False
-            self._set(_RECALLED, sequence)
-            return True
+            yield
         finally:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
@@ -89,3 +113,16 @@ class Page:
         """Unmap the page; the memory goes with its last user."""
         self._memory.close()
         os.close(self._descriptor)
+
+
+def _place(sequence: int) -> int:
+    return _RECALLED + 8 * (sequence % _REMEMBERED)
+
+
+def _nameless_file(directory: str) -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("skyward-page")
+    path = os.path.join(directory, f"page-{os.urandom(4).hex()}")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    os.unlink(path)
+    return descriptor

@@ -12,6 +12,7 @@ large or of another version raises :class:`FrameError`, upon which either end cl
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import pickle
 import struct
@@ -38,6 +39,8 @@ HEADER: Final = struct.Struct("!3sBBBHQIIQ")
 
 _LENGTH: Final = struct.Struct("!Q")
 
+MAX_GREETING: Final = 1 << 10
+"""Bytes of the first frame's head, which is read before it is known who speaks."""
 MAX_HEAD: Final = 16 << 20
 MAX_BUFFERS: Final = 1 << 24
 """Of buffers that are worth a place of their own: 4 KiB each, as both ends send them, make 64 GiB."""
@@ -57,16 +60,17 @@ class Kind(IntEnum):
     HELLO = 1  # c -> s, v   the token
     WELCOME = 2  # s, v -> c   what the peer already holds
     REFUSED = 3  # s, v -> c   why the connection is closed
-    TASK = 10  # c -> s       (sequence, digest, acknowledged sequence, ahead)
+    TASK = 10  # c -> s       (sequence, digest, acknowledged sequence, acknowledged lines, ahead)
     RESULT = 11  # s -> c       (sequence, seconds)
     FAILURE = 12  # s -> c       (sequence, seconds)
-    LOG = 13  # s, v -> c    (line, stream, timestamp, slot)
+    LOG = 13  # s, v -> c    (line, stream, timestamp, slot, number of the line)
     FUNCTION = 14  # c -> s       (digest,)
     MODULES = 15  # c -> s       (digest,)
-    ACK = 16  # c -> s       (sequence,)
+    ACK = 16  # c -> s       (sequence, lines) received
     FORGET = 17  # c -> s       (digests,)
-    EVENT = 18  # s -> c       an event that user code emitted
-    CONFIGURE = 30  # c -> v       a dictionary: the cluster, the slots, the environment
+    EVENT = 18  # s -> c       (number of the line,), with an event that user code emitted
+    RESUME = 19  # c -> s       (sequence, lines) received; answered with all that came after
+    CONFIGURE = 30  # c -> v       a dictionary: the cluster, the slots, the environment; answered with all deaths
     SLOT_UP = 31  # v -> c       (slot, generation)
     SLOT_DOWN = 32  # v -> c       a dictionary: which slot, how it died, what it was running
     PING = 33  # c -> v       renews the lease
@@ -99,7 +103,7 @@ class Frame:
 
 def head_of(frame: Frame) -> Any:
     """Unpickle a frame's head. Call it only on frames of a peer whose token was accepted."""
-    return pickle.loads(frame.head)  # noqa: S301  the peer was started by us and has shown its token
+    return pickle.loads(frame.head)
 
 
 def encode(
@@ -114,7 +118,9 @@ def encode(
         return [HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 0, 0) + packed]
     if len(buffers) == 1 and type(only := buffers[0]) is bytes and len(only) <= _SMALL:  # most tasks and results
         size = len(only)
-        return [HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 1, size) + packed + _LENGTH.pack(size) + only]
+        return [
+            HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 1, size) + packed + _LENGTH.pack(size) + only
+        ]
     lengths = [size_of(buffer) for buffer in buffers]
     body = sum(lengths)
     start = HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), len(lengths), body) + packed
@@ -142,10 +148,8 @@ def allocate(size: int) -> Buffer:
     except (OSError, OverflowError) as error:
         raise FrameError(f"there is no memory for a buffer of {size} bytes: {error}") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
+        with contextlib.suppress(OSError):  # a kernel built without transparent huge pages
             block.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:  # a kernel built without transparent huge pages
-            pass
     return block
 
 
@@ -154,6 +158,9 @@ class FrameReader:
 
     Receive into ``get_buffer()`` and tell ``advance(count)`` how many bytes came; it returns the frames that are
     whole. The shape is that of ``asyncio.BufferedProtocol``, so sockets and asyncio transports both fit.
+
+    Args:
+        greeting: whether the first frame must be a ``HELLO`` of a few bytes, from a peer that nobody knows yet.
     """
 
     __slots__ = (
@@ -162,6 +169,7 @@ class FrameReader:
         "_end",
         "_filled",
         "_frame",
+        "_greeting",
         "_lengths",
         "_pieces",
         "_scratch",
@@ -169,7 +177,8 @@ class FrameReader:
         "_target",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, greeting: bool = False) -> None:
+        self._greeting = greeting
         self._scratch = memoryview(bytearray(_SCRATCH))
         self._start = 0
         self._end = 0
@@ -246,6 +255,10 @@ class FrameReader:
             raise FrameError("the peer does not speak Skyward's protocol")
         if version != VERSION:
             raise FrameError(f"the peer speaks version {version} of the protocol, this end version {VERSION}")
+        if self._greeting:
+            if kind != Kind.HELLO or count or head > MAX_GREETING:
+                raise FrameError("the first frame is not a greeting")
+            self._greeting = False
         if head > MAX_HEAD or count > MAX_BUFFERS or body > MAX_BODY:
             raise FrameError(f"a frame of {head} + {body} bytes in {count} buffers is over the limits")
         if count == 0 and body:
@@ -273,7 +286,7 @@ class FrameReader:
     def _piece(self, piece: Buffer, frames: list[Frame]) -> None:
         """Take the next piece of the current frame: its head, its table of lengths, then its buffers."""
         self._pieces.append(piece)
-        if len(self._pieces) == 2:  # noqa: PLR2004  the table of lengths
+        if len(self._pieces) == 2:  # the table of lengths
             count = len(memoryview(piece)) // 8
             lengths = struct.unpack(f"!{count}Q", piece)
             if sum(lengths) != self._body:

@@ -11,6 +11,7 @@ import os
 import pickle
 import socket
 import time
+import traceback
 from collections.abc import Buffer, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -33,16 +34,20 @@ class Slot:
         token: what the client must show.
         page: memory shared with the supervisor.
         cluster: what ``instance_info()`` reports inside a task.
+        generation: how many processes have been this slot, this one included.
     """
 
-    def __init__(self, listener: socket.socket, token: bytes, page: Page, cluster: context.ClusterContext) -> None:
+    def __init__(
+        self, listener: socket.socket, token: bytes, page: Page, cluster: context.ClusterContext, generation: int = 1
+    ) -> None:
         self._page = page
         self._cluster = cluster
-        self._sequence = 0
+        self._generation = generation
+        self._pid = os.getpid()
         self._functions: dict[bytes, SimpleNamespace] = {}
         self._bundles: set[bytes] = set()
         self._interrupts = Interrupts(page)
-        self._channel = Channel(listener, token, self._holdings)
+        self._channel = Channel(listener, token, self._holdings, self._apply)
         self._streams = (NodeStream(self._emit_line, "stdout", 1), NodeStream(self._emit_line, "stderr", 2))
 
     def serve(self) -> None:
@@ -50,51 +55,50 @@ class Slot:
         context.current = self._cluster
         context.emit = self._emit_event
         faulthandler.enable(2)
+        self._interrupts.arm()
         while True:
-            self._dispatch(self._channel.receive())
+            self._task(self._channel.receive())
 
     def _holdings(self) -> dict[str, object]:
         return {
-            "pid": os.getpid(),
+            "generation": self._generation,
+            "pid": self._pid,
             "started": self._page.started,
             "running": self._page.running,
+            "recalled": self._page.recalled,
             "functions": list(self._functions),
             "modules": list(self._bundles),
         }
 
-    def _dispatch(self, frame: Frame) -> None:
+    def _apply(self, frame: Frame) -> None:
+        """Take in what tasks need; between tasks, and before any other client is told what is here."""
         match frame.kind:
-            case Kind.TASK:
-                self._task(frame)
             case Kind.FUNCTION:
                 (digest,) = head_of(frame)
                 self._functions[digest] = SimpleNamespace(buffers=frame.buffers, function=None)
             case Kind.MODULES:
                 (digest,) = head_of(frame)
-                modules.install(pickle.loads(frame.buffers[0]))  # noqa: S301  from the client that started us
+                modules.install(pickle.loads(frame.buffers[0]))  # from the client that started us
                 self._bundles.add(digest)
                 for held in self._functions.values():  # they may hold on to what the bundle has just replaced
                     held.function = None
-            case Kind.ACK:
-                self._channel.acknowledge(head_of(frame)[0])
             case Kind.FORGET:
                 for digest in head_of(frame):
                     self._functions.pop(digest, None)
 
     def _task(self, frame: Frame) -> None:
-        sequence, digest, acknowledged, ahead = head_of(frame)
-        self._channel.acknowledge(acknowledged)
-        if not self._page.start(sequence, ahead=ahead):
+        sequence, digest, acknowledged, lines, ahead = head_of(frame)
+        self._channel.acknowledge(acknowledged, lines)
+        if not self._page.start(sequence, frame.number, ahead=ahead):
             return
         self._cluster.task_id = frame.number
-        self._interrupts.arm()
         streams.install(*self._streams)
         parts = self._outcome(frame.number, sequence, digest, frame.buffers)
         frame.buffers = []
+        self._interrupts.arm()
         for stream in self._streams:
             stream.drain()
-        self._page.finish()
-        self._channel.send_result(sequence, parts)
+        self._channel.send_result(sequence, parts, self._page.finish)
 
     def _outcome(self, number: int, sequence: int, digest: bytes, buffers: list[Buffer]) -> list[Buffer]:
         """Run the task and return the frame that reports how it ended."""
@@ -104,24 +108,39 @@ class Slot:
             args, kwargs = pickling.loads(buffers[0], buffers[1:])
             buffers.clear()
             try:
-                self._interrupts.open()
-                if self._interrupts.is_cancelled(sequence):
-                    raise KeyboardInterrupt
+                self._interrupts.open(sequence)
                 result = function(*args, **kwargs)
             finally:
                 self._interrupts.shut()
+            self._end_copies(None)
         except BaseException as error:  # noqa: BLE001  every way that a task can end is reported
             self._interrupts.shut()  # again: the interrupt may have struck in the line above
+            self._end_copies(error)
             head = (sequence, time.perf_counter() - begun, "raised")
             cancelled = isinstance(error, KeyboardInterrupt) and self._interrupts.is_cancelled(sequence)
             return encode(Kind.FAILURE, number, head, [failure.encode(error, cancelled=cancelled)])
         return self._result(number, sequence, time.perf_counter() - begun, result)
 
+    def _end_copies(self, error: BaseException | None) -> None:
+        """End this process if it is a copy of the slot that the task has made by ``os.fork`` and let run on to here.
+
+        The result is the slot's alone to send.
+        """
+        if os.getpid() == self._pid:
+            return
+        code = 0
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        elif error is not None:
+            code = 1
+            os.write(2, "".join(traceback.format_exception(error)).encode(errors="replace"))
+        os._exit(code & 0xFF)
+
     @staticmethod
     def _result(number: int, sequence: int, seconds: float, result: object) -> list[Buffer]:
         try:
             data, buffers = pickling.dumps(result)
-        except Exception as error:  # noqa: BLE001  pickling runs the user's own code
+        except BaseException as error:  # noqa: BLE001  pickling runs the user's own code
             from skyward.worker.unpicklable import unpicklable_path
 
             found = unpicklable_path(result, "result") or ("result", f"{type(error).__name__}: {error}")
@@ -138,11 +157,14 @@ class Slot:
         return function
 
     def _emit_line(self, line: str, stream: str, timestamp: float) -> None:
+        task = self._cluster.task_id or 0
         with self._interrupts:
-            head = (line, stream, timestamp, self._cluster.worker)
-            self._channel.send_output(encode(Kind.LOG, self._cluster.task_id or 0, head))
+            self._channel.send_output(
+                lambda count: encode(Kind.LOG, task, (line, stream, timestamp, self._cluster.worker, count))
+            )
 
     def _emit_event(self, event: object) -> None:
+        task = self._cluster.task_id or 0
         data, buffers = pickling.dumps(event)
         with self._interrupts:
-            self._channel.send_output(encode(Kind.EVENT, self._cluster.task_id or 0, None, [data, *buffers]))
+            self._channel.send_output(lambda count: encode(Kind.EVENT, task, (count,), [data, *buffers]))

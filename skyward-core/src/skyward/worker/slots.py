@@ -3,28 +3,65 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
-import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from skyward.worker.context import ClusterContext
 from skyward.worker.deaths import how_it_died, oom_kills
+from skyward.worker.family import die_with
 from skyward.worker.greeting import listen
+from skyward.worker.lines import LineSplitter
 from skyward.worker.page import Page
 from skyward.worker.slot import Slot
-from skyward.worker.lines import LineSplitter
 
-__all__ = ["SlotProcess"]
+__all__ = ["Output", "SlotProcess"]
 
-_PR_SET_PDEATHSIG = 1
+_LAST_WORDS = 1 << 20
+"""Bytes that are read of what a slot has written before it died; a process that it has left behind may write on."""
+_EARLY = 5.0
+"""Seconds before which the end of a process that has run no task counts as a failure to start."""
+
+
+class Output:
+    """The read end of the pipe behind a slot's descriptor 1 or 2: what C code, subprocesses and a crash write."""
+
+    def __init__(self, descriptor: int, stream: str) -> None:
+        os.set_blocking(descriptor, False)
+        self.descriptor = descriptor
+        self.stream = stream
+        self._lines = LineSplitter()
+
+    def read(self) -> tuple[list[str], bool, int]:
+        """Lines that have come, whether more may come, and the number of bytes read (0 when nothing is there)."""
+        try:
+            data = os.read(self.descriptor, 1 << 16)
+        except BlockingIOError:
+            return [], True, 0
+        return (self._lines.feed(data), True, len(data)) if data else (self._lines.flush(), False, 0)
+
+    def rest(self) -> list[str]:
+        """What is there still, whole or not; to be followed by `close`."""
+        lines: list[str] = []
+        left = _LAST_WORDS
+        while left > 0:
+            found, open_still, count = self.read()
+            lines += found
+            left -= count
+            if not open_still or not count:
+                break
+        return lines + self._lines.flush()
+
+    def close(self) -> None:
+        """Close this end."""
+        os.close(self.descriptor)
 
 
 class SlotProcess:
-    """One slot as its supervisor sees it: process, page, listening socket, and the pipe behind its descriptors 1 and 2.
+    """One slot as its supervisor sees it: process, page, listening socket, and pipes behind its descriptors 1 and 2.
 
     The listening socket outlives the process, so that a client can already be waiting for the next one.
     """
@@ -33,57 +70,66 @@ class SlotProcess:
         self.index = index
         self.generation = 0
         self.pid = 0
-        self.output = -1
-        self.lines = LineSplitter()
+        self.outputs: list[Output] = []
         self.page = Page(directory)
         self.killed_for = ""
+        self.failed_starts = 0
+        self._begun = (0.0, 0)
         self._token = token
         self._kills_before = 0
-        self.path = os.path.join(directory, f"slot-{index}.sock")
-        self._listener = listen(self.path)
+        self._listener = listen(os.path.join(directory, f"slot-{index}.sock"))
 
     def start(self, cluster: ClusterContext, environment: Mapping[str, str], close: Callable[[], None]) -> None:
         """Fork the slot. ``close`` releases, in the child, what belongs to the supervisor alone."""
-        read, write = os.pipe()
+        pipes = [os.pipe(), os.pipe()]
         self.generation += 1
         self.killed_for = ""
-        self.lines = LineSplitter()
-        self._kills_before = oom_kills()
+        self.note_kills()
+        self._begun = (time.monotonic(), self.page.started)
         parent = os.getpid()
         pid = os.fork()
         if pid:
-            os.close(write)
-            os.set_blocking(read, False)
-            self.pid, self.output = pid, read
+            for _, write in pipes:
+                os.close(write)
+            self.pid = pid
+            self.outputs = [Output(pipes[0][0], "stdout"), Output(pipes[1][0], "stderr")]
             return
-        code = 1
         try:  # the child never returns into the supervisor's code
-            os.close(read)
             os.setpgid(0, 0)
-            _die_with(parent)
+            die_with(parent)
             close()
-            _redirect(write)
+            _redirect(pipes)
             for name in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
                 signal.signal(name, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
+            _prefer_as_victim()
             os.environ.update(environment)
-            Slot(self._listener, self._token, self.page, cluster).serve()
+            Slot(self._listener, self._token, self.page, cluster, self.generation).serve()
         except BaseException:  # noqa: BLE001  shown on the raw output, which the supervisor forwards
             import traceback
 
-            traceback.print_exc(file=sys.__stderr__)
             with contextlib.suppress(Exception):
-                sys.__stderr__.flush()  # type: ignore[union-attr]
+                os.write(2, traceback.format_exc().encode(errors="replace"))
         finally:
-            os._exit(code)
+            os._exit(1)
+
+    def note_kills(self) -> None:
+        """Count from here on whether the kernel kills for memory."""
+        self._kills_before = oom_kills()
+
+    def end_group(self) -> None:
+        """Kill what the tasks of this slot have started and left in its process group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def reap(self, status: int) -> dict[str, Any]:
         """Describe the death of the process that ended with ``status``, and make room for the next one."""
         facts: dict[str, Any] = how_it_died(status, kills_before=self._kills_before, kills_now=oom_kills())
-        facts |= {"slot": self.index, "running": self.page.running, "started": self.page.started}
-        facts["killed_for"] = self.killed_for
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)  # what the task has started itself
+        facts |= {"slot": self.index, "generation": self.generation, "killed_for": self.killed_for}
+        facts |= {"running": self.page.running, "started": self.page.started, "recalled": self.page.recalled}
+        begun, started = self._begun
+        early = time.monotonic() - begun < _EARLY and self.page.started == started
+        self.failed_starts = self.failed_starts + 1 if early else 0
         self.page.finish()
         self.pid = 0
         self._drain_backlog()
@@ -93,25 +139,30 @@ class SlotProcess:
         """End the slot and what it has started, for the reason that its death will be reported with."""
         if self.pid:
             self.killed_for = why
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            self.end_group()
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
+    def kill_task(self, sequence: int) -> None:
+        """End the slot if it still runs this task, which did not react to its interrupt."""
+        with self.page.locked():  # so that the one behind it does not begin and suffer instead
+            if self.page.running == sequence:
+                self.kill("cancelled")
+
     def interrupt(self, sequence: int) -> bool:
-        """Ask the running task to stop; False when it is not this one that runs."""
+        """Ask a task to stop; False when it has ended already."""
         self.page.cancel(sequence)
-        if not self.pid or self.page.running != sequence:
-            return False
-        os.kill(self.pid, signal.SIGINT)
-        return True
+        if self.pid and self.page.running == sequence:
+            os.kill(self.pid, signal.SIGINT)
+            return True
+        return self.page.started < sequence  # it has not begun, and will be stopped when it does
 
     def close_inherited(self) -> None:
         """In another slot's child: let go of this slot's descriptors."""
         self._listener.close()
         self.page.close()
-        if self.output >= 0:
-            os.close(self.output)
+        for output in self.outputs:
+            output.close()
 
     def _drain_backlog(self) -> None:
         """Close connections that nobody will serve, so that their client sees the end and connects anew."""
@@ -123,19 +174,21 @@ class SlotProcess:
                 return
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when the supervisor dies (Linux; elsewhere the lease's end does it)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
-def _redirect(write: int) -> None:
-    """Point descriptors 1 and 2 at the pipe, and 0 at nothing."""
+def _redirect(pipes: list[tuple[int, int]]) -> None:
+    """Point descriptors 1 and 2 at the pipes, and 0 at nothing."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    os.dup2(write, 1)
-    os.dup2(write, 2)
     os.close(null)
-    os.close(write)
+    for number, (read, write) in enumerate(pipes, 1):
+        os.close(read)
+        os.dup2(write, number)
+        os.close(write)
+
+
+def _prefer_as_victim() -> None:
+    """When memory runs out, have the kernel take the slot before the supervisor, which can then tell of it (Linux)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, ValueError), open("/proc/self/oom_score_adj", "r+") as file:
+            adjusted = min(1000, int(file.read()) + 100)
+            file.seek(0)
+            file.write(str(adjusted))

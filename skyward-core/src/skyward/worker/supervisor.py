@@ -10,24 +10,32 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
 import time
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from skyward.worker import devices, metrics
 from skyward.worker.context import ClusterContext
 from skyward.worker.control import ControlPeer
+from skyward.worker.family import adopt_orphans, end_all, remove_folder
 from skyward.worker.protocol import Frame, Kind, head_of
-from skyward.worker.slots import SlotProcess
+from skyward.worker.slots import Output, SlotProcess
 
 __all__ = ["Supervisor"]
 
 _GRACE = 3.0
 """Seconds that a cancelled task has to react to its interrupt before its process is killed."""
 _METRICS_EVERY = 2.0
+_KEPT_LINES = 1000
+"""Lines of raw output kept while no client is connected; of more than that the oldest are dropped."""
+_PAUSE = 0.05
+"""Seconds before a slot that could not even start is started again; doubled each time."""
+_FAILED_STARTS = 5
+"""As many in a row end the node, with the reason."""
 
 
 class Supervisor:
@@ -39,10 +47,18 @@ class Supervisor:
         token: what a client must show.
         lease: seconds without a word from the client after which the node ends; ``None`` for no lease.
         lifetime: seconds until the deadline; ``None`` for no deadline.
+        became: the interpreter that this process was already told to go on under.
     """
 
     def __init__(
-        self, listener: socket.socket, directory: str, token: bytes, lease: float | None, lifetime: float | None
+        self,
+        *,
+        listener: socket.socket,
+        directory: str,
+        token: bytes,
+        lease: float | None,
+        lifetime: float | None,
+        became: str | None = None,
     ) -> None:
         now = time.monotonic()
         self._listener = listener
@@ -51,10 +67,14 @@ class Supervisor:
         self._lease = lease
         self._heard = now
         self._deadline = None if lifetime is None else now + lifetime
+        self._python = {None, sys.executable, became}
         self._peer: ControlPeer | None = None
         self._slots: list[SlotProcess] = []
         self._configuration: dict[str, Any] = {}
         self._kill_at: dict[tuple[int, int], float] = {}  # (slot, sequence) -> when the cancelled task is killed
+        self._start_at: dict[int, float] = {}  # slot -> when it is started again
+        self._deaths: deque[dict[str, Any]] = deque(maxlen=256)  # told again to a client that comes back
+        self._unsent: deque[tuple[int, tuple[str, str, float, int, int]]] = deque(maxlen=_KEPT_LINES)
         self._metrics_at: float | None = None
         self._partitions: list[str] = []
         self._selector = selectors.DefaultSelector()
@@ -71,6 +91,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._terminated)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        adopt_orphans()
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(wake_read, selectors.EVENT_READ, lambda: self._woken(wake_read))
@@ -94,16 +115,17 @@ class Supervisor:
         self._forget_peer()
         self._peer = peer
         self._heard = time.monotonic()
-        self._selector.register(peer.socket, selectors.EVENT_READ, self._read)
+        self._selector.register(peer.socket, selectors.EVENT_READ, lambda: self._read(peer))
         self._handle(peer.waiting())
 
     def _welcome(self) -> dict[str, object]:
         slots = {slot.index: slot.generation for slot in self._slots if slot.pid}
         return {"pid": os.getpid(), "configured": bool(self._configuration), "slots": slots, "python": sys.executable}
 
-    def _read(self) -> None:
-        assert self._peer is not None
-        frames = self._peer.read()
+    def _read(self, peer: ControlPeer) -> None:
+        if self._peer is not peer:  # let go of in this very round
+            return
+        frames = peer.read()
         if frames is None:
             self._forget_peer()
         else:
@@ -115,42 +137,58 @@ class Supervisor:
             self._peer.close()
             self._peer = None
 
-    def _send(self, kind: Kind, head: object, number: int = 0) -> None:
-        if self._peer is not None and not self._peer.send(kind, head, number):
-            self._forget_peer()
+    def _send(self, kind: Kind, head: object, number: int = 0) -> bool:
+        if self._peer is None:
+            return False
+        if self._peer.send(kind, head, number):
+            return True
+        self._forget_peer()
+        return False
 
     def _handle(self, frames: list[Frame]) -> None:
         if frames:
             self._heard = time.monotonic()
         for frame in frames:
-            match frame.kind:
-                case Kind.PING:
-                    self._send(Kind.PONG, None)
-                case Kind.CONFIGURE:
-                    self._configure(head_of(frame))
-                case Kind.CANCEL:
-                    self._cancel(*head_of(frame))
-                case Kind.RECALL:
-                    slot, sequence = head_of(frame)
-                    self._send(Kind.RECALLED, (slot, sequence, self._slots[slot].page.recall(sequence)))
-                case Kind.EXTEND:
-                    (seconds,) = head_of(frame)
-                    self._deadline = None if seconds is None else time.monotonic() + seconds
-                case Kind.STOP:
-                    self._ending = "stopped by the client"
+            try:
+                self._obey(frame)
+            except Exception as error:  # noqa: BLE001  whatever a frame does to us, the slots go on
+                self._send(Kind.REFUSED, f"a frame of kind {frame.kind} cannot be followed: {error!r}")
+                self._forget_peer()
+                return
+
+    def _obey(self, frame: Frame) -> None:
+        match frame.kind:
+            case Kind.PING:
+                self._send(Kind.PONG, None)
+            case Kind.CONFIGURE:
+                self._configure(head_of(frame))
+            case Kind.CANCEL:
+                self._cancel(*head_of(frame))
+            case Kind.RECALL:
+                slot, sequence = head_of(frame)
+                self._send(Kind.RECALLED, (slot, sequence, self._slots[slot].page.recall(sequence)))
+            case Kind.EXTEND:
+                (seconds,) = head_of(frame)
+                self._deadline = None if seconds is None else time.monotonic() + seconds
+            case Kind.STOP:
+                self._ending = "stopped by the client"
 
     def _configure(self, configuration: dict[str, Any]) -> None:
         """Start the slots, once; said again by a client that has lost the answer, it changes nothing."""
         if self._configuration:
+            for facts in self._deaths:
+                self._send(Kind.SLOT_DOWN, facts)
             for slot in self._slots:
                 if slot.pid:
                     self._send(Kind.SLOT_UP, (slot.index, slot.generation))
+            while self._unsent and self._send(Kind.LOG, self._unsent[0][1], self._unsent[0][0]):
+                self._unsent.popleft()
             return
+        if configuration["python"] not in self._python:
+            self._become(configuration)
         self._configuration = configuration
-        if configuration["python"] not in (None, sys.executable):
-            self._become(configuration["python"])
-        sys.path[:0] = configuration.get("front", [])
-        sys.path.extend(configuration.get("back", []))
+        sys.path[:0] = [folder for folder in configuration.get("front", []) if folder not in sys.path]
+        sys.path.extend(folder for folder in configuration.get("back", []) if folder not in sys.path)
         os.environ.update(configuration["environment"])
         for index in range(configuration["slots"]):
             slot = SlotProcess(index, self._directory, self._token)
@@ -160,7 +198,7 @@ class Supervisor:
             metrics.prime()  # the first CPU figure is measured against this moment
             self._metrics_at = time.monotonic() + _METRICS_EVERY
 
-    def _become(self, python: str) -> None:
+    def _become(self, configuration: dict[str, Any]) -> None:
         """Go on as a supervisor under another interpreter: same process, same socket, same deadline.
 
         The client sees its connection end, connects again and sends the configuration once more.
@@ -171,20 +209,22 @@ class Supervisor:
             "listener": self._listener.fileno(),
             "lease": self._lease,
             "lifetime": None if self._deadline is None else self._deadline - time.monotonic(),
+            "became": configuration["python"],
         }
         read, write = os.pipe()
         os.write(write, json.dumps(settings).encode() + b"\n")
         os.close(write)
         os.dup2(read, 0)
         os.set_inheritable(self._listener.fileno(), True)
-        front = self._configuration.get("front", [])
+        python, front = configuration["python"], configuration.get("front", [])
         program = f"import sys; sys.path[:0] = {front!r}; from skyward.worker.__main__ import main; main()"
         os.execv(python, [python, "-P", "-c", program])  # noqa: S606  the interpreter that the client names
 
     def _start(self, slot: SlotProcess) -> None:
         cluster = ClusterContext(**self._configuration["cluster"], worker=slot.index)
         slot.start(cluster, self._device_of(slot.index), lambda: self._leave_to_slot(slot))
-        self._selector.register(slot.output, selectors.EVENT_READ, lambda: self._output(slot))
+        for output in slot.outputs:
+            self._selector.register(output.descriptor, selectors.EVENT_READ, self._reader_of(slot, output))
         self._send(Kind.SLOT_UP, (slot.index, slot.generation))
 
     def _device_of(self, index: int) -> dict[str, str]:
@@ -212,20 +252,33 @@ class Supervisor:
 
     def _cancel(self, index: int, sequence: int) -> None:
         if self._slots[index].interrupt(sequence):
-            self._kill_at[index, sequence] = time.monotonic() + _GRACE
+            self._kill_at.setdefault((index, sequence), time.monotonic() + _GRACE)
 
     # what the slots do
 
-    def _output(self, slot: SlotProcess) -> None:
-        """Forward what was written to descriptors 1 and 2 past Python: by C code, by subprocesses, by a crash."""
-        with contextlib.suppress(BlockingIOError):
-            data = os.read(slot.output, 1 << 16)
-            for line in slot.lines.feed(data) if data else slot.lines.flush():
-                self._send(Kind.LOG, (line, "stdout", time.time(), slot.index))
-            if not data:
-                self._selector.unregister(slot.output)
-                os.close(slot.output)
-                slot.output = -1
+    def _reader_of(self, slot: SlotProcess, output: Output) -> Callable[[], None]:
+        """Forward what is written to descriptors 1 and 2 past Python: by C code, by subprocesses, by a crash."""
+
+        def read() -> None:
+            if output not in slot.outputs:  # closed in this very round
+                return
+            lines, open_still, _ = output.read()
+            self._forward(slot, output, lines)
+            if not open_still:
+                self._close(slot, output)
+
+        return read
+
+    def _forward(self, slot: SlotProcess, output: Output, lines: list[str]) -> None:
+        for line in lines:
+            said = (slot.page.task, (line, output.stream, time.time(), slot.index, 0))
+            if not self._send(Kind.LOG, said[1], said[0]):
+                self._unsent.append(said)
+
+    def _close(self, slot: SlotProcess, output: Output) -> None:
+        self._selector.unregister(output.descriptor)
+        output.close()
+        slot.outputs.remove(output)
 
     def _woken(self, wake: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -242,26 +295,25 @@ class Supervisor:
                     self._died(slot, status)
 
     def _died(self, slot: SlotProcess, status: int) -> None:
-        while slot.output >= 0 and self._has_output(slot):
-            self._output(slot)
-        if slot.output >= 0:  # a subprocess of the task may hold the other end open for ever
-            self._selector.unregister(slot.output)
-            os.close(slot.output)
-            slot.output = -1
-        self._send(Kind.SLOT_DOWN, slot.reap(status))
-        if not self._ending:
+        slot.end_group()
+        for output in list(slot.outputs):
+            self._forward(slot, output, output.rest())
+            self._close(slot, output)  # a subprocess of the task may hold the other end open for ever
+        facts = slot.reap(status)
+        self._deaths.append(facts)
+        self._send(Kind.SLOT_DOWN, facts)
+        if slot.failed_starts >= _FAILED_STARTS:
+            how = f"signal {facts['signal']}" if facts["signal"] else f"exit code {facts['exit_code']}"
+            self._ending = f"slot {slot.index} cannot be started: its process ends at once ({how})"
+        elif slot.failed_starts > 1:
+            self._start_at[slot.index] = time.monotonic() + _PAUSE * 2**slot.failed_starts
+        elif not self._ending:
             self._start(slot)
-
-    @staticmethod
-    def _has_output(slot: SlotProcess) -> bool:
-        with selectors.DefaultSelector() as selector:
-            selector.register(slot.output, selectors.EVENT_READ)
-            return bool(selector.select(0))
 
     # what time does
 
     def _times(self) -> list[float]:
-        times = list(self._kill_at.values())
+        times = [*self._kill_at.values(), *self._start_at.values()]
         if self._deadline is not None:
             times.append(self._deadline)
         if self._lease is not None:
@@ -277,15 +329,21 @@ class Supervisor:
     def _on_time(self) -> None:
         now = time.monotonic()
         for (index, sequence), when in list(self._kill_at.items()):
-            slot = self._slots[index]
-            if slot.page.running != sequence:
+            page = self._slots[index].page
+            if page.running != sequence and page.started >= sequence:
                 del self._kill_at[index, sequence]
             elif when <= now:
                 del self._kill_at[index, sequence]
-                slot.kill("cancelled")
+                self._slots[index].kill_task(sequence)
+        for index, when in list(self._start_at.items()):
+            if when <= now:
+                del self._start_at[index]
+                self._start(self._slots[index])
         if self._metrics_at is not None and self._metrics_at <= now:
             self._metrics_at = now + _METRICS_EVERY
             self._send(Kind.METRICS, metrics.sample())
+            for slot in self._slots:
+                slot.note_kills()
         if self._deadline is not None and self._deadline <= now:
             self._ending = "deadline"
         elif self._lease is not None and self._heard + self._lease <= now:
@@ -299,7 +357,8 @@ class Supervisor:
             if slot.pid:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(slot.pid, 0)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        end_all()  # what tasks have started, in whatever session
+        remove_folder(self._directory)
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(self._directory))  # the pool's folder, once its last node has gone
         self._send(Kind.GOODBYE, (self._ending or "failed",))
