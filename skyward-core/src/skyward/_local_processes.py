@@ -197,7 +197,7 @@ def accelerator_here() -> Accelerator | None:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
         name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0)) if count else ""
-    except Exception:
+    except Exception:  # no library, no driver, no device: the library has many ways to say so
         return None
     if not count:
         return None

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 __all__ = ["Page"]
 
-_STARTED, _RUNNING, _TASK, _CANCELLED = (8 * i for i in range(4))
+_STARTED, _RUNNING, _TASK, _CANCELLED, _RAW, _FLUSH = (8 * i for i in range(6))
 _RECALLED = 64
 _REMEMBERED = (4096 - _RECALLED) // 8
 """Tasks taken back that the page remembers, each at the place that its sequence has modulo this number."""
@@ -62,6 +62,24 @@ class Page:
     def recalled(self) -> list[int]:
         """Sequences that were taken back, as far as they are remembered."""
         return [found for place in range(_REMEMBERED) if (found := self._get(_RECALLED + 8 * place))]
+
+    @property
+    def raw(self) -> bool:
+        """Whether the supervisor is forwarding raw output, or holds an unfinished line of it."""
+        return self._memory[_RAW] != 0
+
+    @raw.setter
+    def raw(self, value: bool) -> None:
+        self._memory[_RAW] = value
+
+    @property
+    def flush(self) -> bool:
+        """Whether the slot waits for its raw output to be forwarded."""
+        return self._memory[_FLUSH] != 0
+
+    @flush.setter
+    def flush(self, value: bool) -> None:
+        self._memory[_FLUSH] = value
 
     def start(self, sequence: int, task: int, *, ahead: bool) -> bool:
         """Slot: claim a task. False means that it was taken back, or has run already, and must not run."""

@@ -21,6 +21,7 @@ from skyward.worker.channel import Channel
 from skyward.worker.interrupts import Interrupts
 from skyward.worker.page import Page
 from skyward.worker.protocol import Frame, Kind, encode, head_of
+from skyward.worker.raw import RawEnd
 from skyward.worker.streams import NodeStream
 
 __all__ = ["Slot"]
@@ -34,14 +35,23 @@ class Slot:
         token: what the client must show.
         page: memory shared with the supervisor.
         cluster: what ``instance_info()`` reports inside a task.
+        raw: what is written past Python.
         generation: how many processes have been this slot, this one included.
     """
 
     def __init__(
-        self, listener: socket.socket, token: bytes, page: Page, cluster: context.ClusterContext, generation: int = 1
+        self,
+        listener: socket.socket,
+        token: bytes,
+        page: Page,
+        cluster: context.ClusterContext,
+        *,
+        raw: RawEnd,
+        generation: int,
     ) -> None:
         self._page = page
         self._cluster = cluster
+        self._raw = raw
         self._generation = generation
         self._pid = os.getpid()
         self._functions: dict[bytes, SimpleNamespace] = {}
@@ -98,6 +108,7 @@ class Slot:
         self._interrupts.arm()
         for stream in self._streams:
             stream.drain()
+        self._raw.settle()
         self._channel.send_result(sequence, parts, self._page.finish)
 
     def _outcome(self, number: int, sequence: int, digest: bytes, buffers: list[Buffer]) -> list[Buffer]:

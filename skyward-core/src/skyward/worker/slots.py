@@ -14,50 +14,14 @@ from skyward.worker.context import ClusterContext
 from skyward.worker.deaths import how_it_died, oom_kills
 from skyward.worker.family import die_with
 from skyward.worker.greeting import listen
-from skyward.worker.lines import LineSplitter
 from skyward.worker.page import Page
+from skyward.worker.raw import FLUSH, Output, RawEnd
 from skyward.worker.slot import Slot
 
-__all__ = ["Output", "SlotProcess"]
+__all__ = ["SlotProcess"]
 
-_LAST_WORDS = 1 << 20
-"""Bytes that are read of what a slot has written before it died; a process that it has left behind may write on."""
 _EARLY = 5.0
 """Seconds before which the end of a process that has run no task counts as a failure to start."""
-
-
-class Output:
-    """The read end of the pipe behind a slot's descriptor 1 or 2: what C code, subprocesses and a crash write."""
-
-    def __init__(self, descriptor: int, stream: str) -> None:
-        os.set_blocking(descriptor, False)
-        self.descriptor = descriptor
-        self.stream = stream
-        self._lines = LineSplitter()
-
-    def read(self) -> tuple[list[str], bool, int]:
-        """Lines that have come, whether more may come, and the number of bytes read (0 when nothing is there)."""
-        try:
-            data = os.read(self.descriptor, 1 << 16)
-        except BlockingIOError:
-            return [], True, 0
-        return (self._lines.feed(data), True, len(data)) if data else (self._lines.flush(), False, 0)
-
-    def rest(self) -> list[str]:
-        """What is there still, whole or not; to be followed by `close`."""
-        lines: list[str] = []
-        left = _LAST_WORDS
-        while left > 0:
-            found, open_still, count = self.read()
-            lines += found
-            left -= count
-            if not open_still or not count:
-                break
-        return lines + self._lines.flush()
-
-    def close(self) -> None:
-        """Close this end."""
-        os.close(self.descriptor)
 
 
 class SlotProcess:
@@ -99,12 +63,13 @@ class SlotProcess:
             die_with(parent)
             close()
             _redirect(pipes)
-            for name in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
+            for name in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, FLUSH):
                 signal.signal(name, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
             _prefer_as_victim()
             os.environ.update(environment)
-            Slot(self._listener, self._token, self.page, cluster, self.generation).serve()
+            raw = RawEnd(self.page, parent, [read for read, _ in pipes])
+            Slot(self._listener, self._token, self.page, cluster, raw=raw, generation=self.generation).serve()
         except BaseException:  # noqa: BLE001  shown on the raw output, which the supervisor forwards
             import traceback
 
@@ -131,6 +96,7 @@ class SlotProcess:
         early = time.monotonic() - begun < _EARLY and self.page.started == started
         self.failed_starts = self.failed_starts + 1 if early else 0
         self.page.finish()
+        self.page.raw = self.page.flush = False
         self.pid = 0
         self._drain_backlog()
         return facts
@@ -179,8 +145,7 @@ def _redirect(pipes: list[tuple[int, int]]) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    for number, (read, write) in enumerate(pipes, 1):
-        os.close(read)
+    for number, (_, write) in enumerate(pipes, 1):
         os.dup2(write, number)
         os.close(write)
 

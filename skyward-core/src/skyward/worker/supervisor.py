@@ -23,7 +23,8 @@ from skyward.worker.context import ClusterContext
 from skyward.worker.control import ControlPeer
 from skyward.worker.family import adopt_orphans, end_all, remove_folder
 from skyward.worker.protocol import Frame, Kind, head_of
-from skyward.worker.slots import Output, SlotProcess
+from skyward.worker.raw import FLUSH, Output
+from skyward.worker.slots import SlotProcess
 
 __all__ = ["Supervisor"]
 
@@ -88,6 +89,7 @@ class Supervisor:
         self._own = (wake_read, wake_write)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(FLUSH, lambda *_: None)
         signal.signal(signal.SIGTERM, self._terminated)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -262,10 +264,12 @@ class Supervisor:
         def read() -> None:
             if output not in slot.outputs:  # closed in this very round
                 return
+            slot.page.raw = True
             lines, open_still, _ = output.read()
             self._forward(slot, output, lines)
             if not open_still:
                 self._close(slot, output)
+            slot.page.raw = any(other.pending for other in slot.outputs)
 
         return read
 
@@ -275,6 +279,12 @@ class Supervisor:
             if not self._send(Kind.LOG, said[1], said[0]):
                 self._unsent.append(said)
 
+    def _flush(self, slot: SlotProcess) -> None:
+        """A task has ended: forward what it has written, whole lines or not."""
+        for output in slot.outputs:
+            self._forward(slot, output, output.rest())
+        slot.page.raw = slot.page.flush = False
+
     def _close(self, slot: SlotProcess, output: Output) -> None:
         self._selector.unregister(output.descriptor)
         output.close()
@@ -283,6 +293,9 @@ class Supervisor:
     def _woken(self, wake: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(wake, 4096)
+        for slot in self._slots:
+            if slot.page.flush:
+                self._flush(slot)
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
