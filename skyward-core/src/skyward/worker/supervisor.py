@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from skyward.worker import devices, metrics
 from skyward.worker.context import ClusterContext
 from skyward.worker.control import ControlPeer
 from skyward.worker.family import adopt_orphans, end_all, remove_folder
@@ -31,6 +30,7 @@ __all__ = ["Supervisor"]
 _GRACE = 3.0
 """Seconds that a cancelled task has to react to its interrupt before its process is killed."""
 _METRICS_EVERY = 2.0
+_FIRST_METRICS = 0.25
 _KEPT_LINES = 1000
 """Lines of raw output kept while no client is connected; of more than that the oldest are dropped."""
 _PAUSE = 0.05
@@ -77,6 +77,7 @@ class Supervisor:
         self._deaths: deque[dict[str, Any]] = deque(maxlen=256)  # told again to a client that comes back
         self._unsent: deque[tuple[int, tuple[str, str, float, int, int]]] = deque(maxlen=_KEPT_LINES)
         self._metrics_at: float | None = None
+        self._first_metrics_at: float | None = None
         self._partitions: list[str] = []
         self._selector = selectors.DefaultSelector()
         self._ending = ""
@@ -196,9 +197,8 @@ class Supervisor:
             slot = SlotProcess(index, self._directory, self._token)
             self._slots.append(slot)
             self._start(slot)
-        if configuration["metrics"]:  # after the slots: psutil takes its time to import, and they have no use for it
-            metrics.prime()  # the first CPU figure is measured against this moment
-            self._metrics_at = time.monotonic() + _METRICS_EVERY
+        if configuration["metrics"]:
+            self._metrics_at = self._first_metrics_at = time.monotonic() + _FIRST_METRICS
 
     def _become(self, configuration: dict[str, Any]) -> None:
         """Go on as a supervisor under another interpreter: same process, same socket, same deadline.
@@ -233,6 +233,8 @@ class Supervisor:
         """A slot's own part of a partitioned GPU, where the pool asked for partitions (MIG)."""
         if not self._configuration.get("mig"):
             return {}
+        from skyward.worker import devices
+
         if not self._partitions:
             self._partitions = devices.mig_partitions()
         if not self._partitions:
@@ -353,14 +355,22 @@ class Supervisor:
                 del self._start_at[index]
                 self._start(self._slots[index])
         if self._metrics_at is not None and self._metrics_at <= now:
-            self._metrics_at = now + _METRICS_EVERY
-            self._send(Kind.METRICS, metrics.sample())
-            for slot in self._slots:
-                slot.note_kills()
+            self._measure(now)
         if self._deadline is not None and self._deadline <= now:
             self._ending = "deadline"
         elif self._lease is not None and self._heard + self._lease <= now:
             self._ending = "lease"
+
+    def _measure(self, now: float) -> None:
+        from skyward.worker import metrics  # takes its time to load, so not while somebody waits for the node
+
+        if self._metrics_at == self._first_metrics_at:
+            metrics.prime()  # the first CPU figure is measured against this moment
+        else:
+            self._send(Kind.METRICS, metrics.sample())
+        self._metrics_at = now + _METRICS_EVERY
+        for slot in self._slots:
+            slot.note_kills()
 
     def _end(self) -> None:
         """Kill what runs, remove the folder, and say goodbye."""
