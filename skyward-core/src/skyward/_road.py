@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skyward._asking import ask, bug, shielded, together
@@ -68,6 +69,9 @@ class Road:
         self._transports: dict[str, tuple[Seller, Transport]] = {}
         self._cluster: dict[str, Any] = {}
         self._working: set[asyncio.Task[Any]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closing = False
         self._ending = asyncio.Lock()
         self._ended = False
         self._failure: SkywardError | None = None
@@ -91,29 +95,36 @@ class Road:
             ProvisionTimeout: it took longer than ``provision_timeout``.
             ProvisioningError: no machines could be had, or one could not be made ready.
         """
-        self._begin_work()
-        limit = self._options.provision_timeout
-        timer = asyncio.timeout(limit)
-        try:
-            async with timer:
-                await self._provision()
-        except BaseException as error:
-            await shielded(self._end())
-            if isinstance(error, TimeoutError) and timer.expired():
-                raise ProvisionTimeout(
-                    f"the pool was not ready after {limit:g} s; raise provision_timeout=..., or see in the log which "
-                    "step takes that long"
-                ) from error
-            raise
+        with self._work():
+            limit = self._options.provision_timeout
+            timer = asyncio.timeout(limit)
+            try:
+                async with timer:
+                    await self._provision()
+            except BaseException as error:
+                await shielded(self._end())
+                if isinstance(error, TimeoutError) and timer.expired():
+                    raise ProvisionTimeout(
+                        f"the pool was not ready after {limit:g} s; raise provision_timeout=..., or see in the log "
+                        "which step takes that long"
+                    ) from error
+                raise
 
-    def _begin_work(self) -> None:
-        """Note the present task as one that may buy: whoever ends the pool stops it first."""
+    @contextlib.contextmanager
+    def _work(self) -> Iterator[None]:
+        """Inside, the present task may buy: whoever ends the pool cancels it first, and waits until it is out."""
         task = asyncio.current_task()
         assert task is not None
-        if self._ended or self._ending.locked():
+        if self._closing:
             raise UsageError("this pool has ended: its machines are gone; make a new pool")
         self._working.add(task)
-        task.add_done_callback(self._working.discard)
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._working.discard(task)
+            if not self._working:
+                self._idle.set()
 
     async def _provision(self) -> None:
         spec = self._options.spec
@@ -171,7 +182,13 @@ class Road:
         self._events.emit(InstanceBootstrapped(instance.id))
         node = Node(instance.node, instance, transport, self._dispatcher, self.lease)
         self._dispatcher.nodes[instance.node] = node
-        await node.start(interpreter, self._configuration(machine), self._options.spec.concurrency)
+        try:
+            await node.start(interpreter, self._configuration(machine), self._options.spec.concurrency)
+        except BaseException:
+            if self._dispatcher.nodes.get(instance.node) is node:
+                del self._dispatcher.nodes[instance.node]
+            node.close()
+            raise
         self._events.emit(NodeReady(instance.node, instance.id))
         return node
 
@@ -193,7 +210,10 @@ class Road:
         Raises:
             ProvisioningError: none could be had; what was bought for it has been ended.
         """
-        self._begin_work()
+        with self._work():
+            await self._replace(lost, note)
+
+    async def _replace(self, lost: Node, note: Callable[[], None]) -> None:
         assert self._market is not None
         old = [machine for machine in self._fleet.machines if machine.instance.id == lost.instance.id]
         await self._let_go(lost.instance.id)
@@ -211,12 +231,16 @@ class Road:
                 await self._ready(fresh)
                 note()
                 self._events.emit(NodeReplaced(lost.index, lost.instance.id, fresh.instance.id))
-        except Exception:
-            await shielded(self._fleet.end(self._of_node(lost.index, before)))
+        except Exception:  # a cancellation comes from `destroy`, which ends everything itself
+            await shielded(self._give_up(lost.index, before))
             raise
 
-    def _of_node(self, index: int, but: set[Machine]) -> list[Machine]:
-        return [machine for machine in self._fleet.machines if machine.instance.node == index and machine not in but]
+    async def _give_up(self, index: int, others: set[Machine]) -> None:
+        """End what was bought for a node in vain."""
+        vain = [each for each in self._fleet.machines if each.instance.node == index and each not in others]
+        for machine in vain:
+            await self._let_go(machine.instance.id)
+        await self._fleet.end(vain)
 
     # the end
 
@@ -231,15 +255,15 @@ class Road:
             raise self._failure
 
     async def _stop_and_end(self) -> None:
-        working = list(self._working)
-        for task in working:
+        self._closing = True
+        for task in list(self._working):
             task.cancel()
-        if working:
-            await asyncio.wait(working)
+        await self._idle.wait()
         await self._end()
 
     async def _end(self) -> None:
         """End everything, once; whoever comes second waits for the first."""
+        self._closing = True
         async with self._ending:
             if self._ended:
                 return
