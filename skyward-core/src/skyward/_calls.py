@@ -44,8 +44,9 @@ class Calls:
         done.acquire()
         task.on_done = lambda _: done.release()
         try:
-            self._submit([task])
-            self._engine.reactor.wait(done)
+            with shield:  # torn apart, it would leave a slot that waits for a task which never comes
+                self._engine.dispatcher.submit([task])
+                self._engine.reactor.wait(done)
         except BaseException:
             self._abandon([task], lambda: done.acquire(timeout=_LAST_PATIENCE))
             raise
@@ -71,8 +72,9 @@ class Calls:
         for task in tasks:
             task.on_done = left
         try:
-            self._submit(tasks)
-            self._engine.reactor.wait(done)
+            with shield:
+                self._engine.dispatcher.submit(tasks)
+                self._engine.reactor.wait(done)
         except BaseException:
             self._abandon(tasks, lambda: done.acquire(timeout=_LAST_PATIENCE))
             raise
@@ -80,7 +82,7 @@ class Calls:
         return tasks
 
     def _submit(self, tasks: Sequence[Task]) -> None:
-        with shield:  # torn apart, it would leave a slot that waits for a task which never comes
+        with shield:
             self._engine.dispatcher.submit(tasks)
 
     def _abandon(self, tasks: Sequence[Task], wait: Any) -> None:

@@ -332,7 +332,7 @@ class Dispatcher:
 
     def _look_for_waiting(self) -> None:
         """A slot has nothing to do: see in a moment whether a task waits behind another one."""
-        if any(len(self._scheduler.held(key)) > 1 for key in self._up):
+        if self._scheduler.any_ahead:
             self._checking = True
             self._reactor.call_later(_TAKE_BACK_AFTER, self._take_back)
 

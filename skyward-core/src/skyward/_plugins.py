@@ -1,25 +1,28 @@
 """Finding plugins and asking them what they bring. The only importer of pluggy's manager.
 
-Discovery runs once, at the first plugin name that is asked for, and never at ``import skyward``. ``SKYWARD_DISABLE_PLUGINS``
-turns installed plugins off: ``1`` for all, or a comma-separated list of distributions. Core's own are not concerned.
+Discovery runs once, at the first plugin name that is asked for, and never at ``import skyward``. A plugin that cannot
+be loaded costs its own names only. ``SKYWARD_DISABLE_PLUGINS`` turns installed plugins off: ``1`` for all, or a
+comma-separated list of distributions. Core's own are not concerned.
 """
 
 from __future__ import annotations
 
-import functools
+import logging
 import os
-from collections.abc import Callable, Iterable
-from importlib.metadata import Distribution, distributions
-from typing import TYPE_CHECKING, Any
+import re
+import threading
+from collections.abc import Callable, Collection, Iterator
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from skyward.errors import PluginError, PluginNotInstalled
 
 if TYPE_CHECKING:
     import pluggy
 
-    from skyward.spi.provider import Provider
+__all__ = ["FIRST_PARTY", "FIRST_PARTY_INTEGRATIONS", "integration", "integration_names", "provider", "provider_names"]
 
-__all__ = ["FIRST_PARTY", "integration", "integration_names", "provider", "provider_names"]
+_log = logging.getLogger("skyward.plugins")
 
 GROUP = "skyward"
 CORE = "skyward-core"
@@ -49,11 +52,42 @@ FIRST_PARTY_INTEGRATIONS = {
 }
 
 
+class _Source(NamedTuple):
+    """A distribution that brings a plugin."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+class _Kind(NamedTuple):
+    """One sort of names: the hook that brings them, the descriptor's class and what of it is the name's value."""
+
+    hook: str
+    descriptor: str
+    attribute: str
+    spelt: str
+    first_party: dict[str, str]
+
+
+_PROVIDERS = _Kind("skyward_providers", "ProviderDescriptor", "settings", "sky", FIRST_PARTY)
+_INTEGRATIONS = _Kind(
+    "skyward_integrations", "IntegrationDescriptor", "factory", "sky.integrations", FIRST_PARTY_INTEGRATIONS
+)
+
+
+def _canonical(name: str) -> str:
+    """A distribution's name as the package index compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _disabled(distribution: str) -> bool:
     value = os.environ.get("SKYWARD_DISABLE_PLUGINS", "").strip()
     if value.lower() in ("1", "true", "yes", "all"):
         return True
-    return distribution in {name.strip() for name in value.split(",")}
+    return distribution in {_canonical(name.strip()) for name in value.split(",")}
 
 
 class _Registry:
@@ -62,113 +96,174 @@ class _Registry:
     def __init__(self) -> None:
         import pluggy
 
-        from skyward import _builtins
+        from skyward import _builtins, _names
         from skyward.spi import hooks
 
-        self.providers: dict[str, tuple[Callable[..., Provider], str]] = {}
-        self.integrations: dict[str, tuple[Any, str]] = {}
-        self.broken: dict[str, tuple[str, Exception]] = {}
+        self.loaded: dict[str, _Source] = {}
+        self.broken: dict[str, PluginError] = {}
+        self.clashes: dict[tuple[_Kind, str], PluginError] = {}
+        self.tables: dict[_Kind, dict[str, tuple[Any, _Source]]] = {_PROVIDERS: {}, _INTEGRATIONS: {}}
+        self._reserved = _names.own()
         self._manager: pluggy.PluginManager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hooks)
-        self._add(_builtins, CORE, "")
-        for found in distributions():
-            for entry in found.entry_points.select(group=GROUP):
-                self._load(found, entry)
+        self._add(_builtins, _Source(CORE, ""))
+        for source, entry in _entries():
+            try:
+                self._add(entry.load(), source)
+            except Exception as error:  # noqa: BLE001  a plugin may fail in any way; its names say so when they are used
+                self.broken[source.name] = broken = PluginError(
+                    f"the plugin {source} cannot be used: {type(error).__name__}: {error}; repair or uninstall it, or "
+                    f"set SKYWARD_DISABLE_PLUGINS={source.name}"
+                )
+                broken.__cause__ = error
+                _log.warning("%s", broken)
 
-    def _load(self, found: Distribution, entry: Any) -> None:
-        name = found.name
-        if name == CORE or _disabled(name):
-            return
+    def _add(self, plugin: object, source: _Source) -> None:
+        """Register a plugin, all of it or nothing."""
+        self._manager.register(plugin, name=source.name)
         try:
-            self._add(entry.load(), name, found.version)
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way; its names say so when they are used
-            self.broken[name] = (found.version, error)
-
-    def _add(self, plugin: object, distribution: str, version: str) -> None:
-        import pluggy
-
-        try:
-            self._manager.register(plugin, name=distribution)
             self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            self._manager.unregister(name=distribution)
-            raise PluginError(f"{distribution} {version} implements a hook wrongly: {error}") from error
-        self._collect("skyward_providers", self.providers, "settings", plugin, distribution)
-        self._collect("skyward_integrations", self.integrations, "factory", plugin, distribution)
+            found = [(kind, list(self._ask(kind, plugin))) for kind in self.tables]
+        except BaseException:
+            self._manager.unregister(name=source.name)
+            raise
+        self.loaded[source.name] = source
+        for kind, pairs in found:
+            for name, value in pairs:
+                self._claim(kind, name, value, source)
 
-    def _collect(
-        self, hook: str, table: dict[str, tuple[Any, str]], attribute: str, plugin: object, distribution: str
-    ) -> None:
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+    def _ask(self, kind: _Kind, plugin: object) -> Iterator[tuple[str, Any]]:
+        """The names and values that one plugin brings."""
+        from skyward.spi import hooks
+
+        expected: type = getattr(hooks, kind.descriptor)
+        for implementation in getattr(self._manager.hook, kind.hook).get_hookimpls():
             if implementation.plugin is plugin:
                 for descriptor in implementation.function():
-                    self._claim(table, descriptor.name, getattr(descriptor, attribute), distribution)
+                    if not isinstance(descriptor, expected):
+                        raise TypeError(f"{kind.hook} must give {kind.descriptor} objects, not {descriptor!r}")
+                    name = getattr(descriptor, "name", None)
+                    if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+                        raise ValueError(f"{kind.hook} gives the name {name!r}, which {kind.spelt}.<name> cannot have")
+                    yield name, getattr(descriptor, kind.attribute)
 
-    @staticmethod
-    def _claim(table: dict[str, tuple[Any, str]], name: str, value: Any, distribution: str) -> None:
-        if name in table:
-            raise PluginError(
-                f"{table[name][1]} and {distribution} both provide {name!r}: uninstall one, or set "
-                f"SKYWARD_DISABLE_PLUGINS={distribution}"
+    def _claim(self, kind: _Kind, name: str, value: Any, source: _Source) -> None:
+        table = self.tables[kind]
+        if kind is _PROVIDERS and source.name != CORE and name in self._reserved:
+            _log.warning("%s provides %r, which is a name of skyward itself: it is left out", source, name)
+        elif name in table:
+            other = table[name][1]
+            if other.name == CORE:
+                _log.warning("%s provides %r, which is a name of skyward itself: it is left out", source, name)
+                return
+            error = PluginError(
+                f"{other} and {source} both provide {kind.spelt}.{name}: uninstall one, or set "
+                f"SKYWARD_DISABLE_PLUGINS={source.name}"
             )
-        table[name] = (value, distribution)
+            self.clashes[kind, name] = error
+            _log.warning("%s", error)
+        else:
+            table[name] = (value, source)
 
 
-@functools.cache
+def _entries() -> Iterator[tuple[_Source, EntryPoint]]:
+    """The entry points of installed plugins; of a distribution that is found twice, the first one on the path."""
+    seen: set[str] = {CORE}
+    for found in distributions():
+        entries = found.entry_points.select(group=GROUP)
+        name = _name_of(found) if entries else ""
+        if name and name not in seen:
+            seen.add(name)
+            if not _disabled(name):
+                for entry in entries:
+                    yield _Source(name, found.version), entry
+
+
+def _name_of(found: Distribution) -> str:
+    try:
+        return _canonical(found.name)
+    except (KeyError, TypeError, AttributeError):  # metadata that an interrupted installation left behind
+        return ""
+
+
+_lock = threading.RLock()
+_made: list[_Registry] = []
+
+
 def _registry() -> _Registry:
-    return _Registry()
+    with _lock:
+        if not _made:
+            _made.append(_Registry())
+        return _made[0]
 
 
-def provider(name: str, core: Iterable[str] = ()) -> Any:
+def forget() -> None:
+    """Discover anew at the next name; for tests that install plugins."""
+    with _lock:
+        _made.clear()
+
+
+def provider(name: str, core: Collection[str] = ()) -> Any:
     """Return what ``sky.<name>`` is. ``core`` are core's own names, for the near matches of a misspelt one.
 
     Raises:
         PluginNotInstalled: the name is known, its distribution is missing.
-        PluginError: its distribution is installed and broken.
+        PluginError: its distribution is installed and broken, or two distributions provide it.
         AttributeError: nobody provides it.
     """
-    return _resolve(_registry().providers, name, f"sky.{name}", FIRST_PARTY, core)
+    return _resolve(_PROVIDERS, name, core)
 
 
 def integration(name: str) -> Any:
     """Return what ``sky.integrations.<name>`` is; errors as of :func:`provider`."""
-    return _resolve(_registry().integrations, name, f"sky.integrations.{name}", FIRST_PARTY_INTEGRATIONS)
+    return _resolve(_INTEGRATIONS, name, ())
 
 
 def provider_names() -> list[str]:
     """Names of the providers that are there."""
-    return sorted(_registry().providers)
+    return sorted(_registry().tables[_PROVIDERS])
 
 
 def integration_names() -> list[str]:
     """Names of the integrations that are there."""
-    return sorted(_registry().integrations)
+    return sorted(_registry().tables[_INTEGRATIONS])
 
 
-def _resolve(
-    table: dict[str, tuple[Any, str]],
-    name: str,
-    spelt: str,
-    first_party: dict[str, str],
-    core: Iterable[str] = (),
-) -> Any:
+def _resolve(kind: _Kind, name: str, core: Collection[str]) -> Any:
+    registry = _registry()
+    if (kind, name) in registry.clashes:
+        raise registry.clashes[kind, name]
+    table = registry.tables[kind]
     if name in table:
         return table[name][0]
-    registry = _registry()
-    distribution = first_party.get(name)
-    if distribution in registry.broken:
-        version, error = registry.broken[distribution]
-        raise PluginError(f"{spelt} is provided by {distribution} {version}, which fails to import: {error}") from error
+    distribution = kind.first_party.get(name)
     if distribution is not None:
-        if _disabled(distribution):
-            raise PluginNotInstalled(f"{spelt} is provided by {distribution}, which SKYWARD_DISABLE_PLUGINS turns off")
-        raise PluginNotInstalled(
-            f"{spelt} is provided by {distribution}, which is not installed: pip install {distribution}"
-        )
-    from skyward.model.nearest import did_you_mean
+        raise _missing(registry, f"{kind.spelt}.{name}", distribution)
+    from skyward.model.nearest import near_matches
 
-    hint = did_you_mean(name, {*table, *first_party, *core})
-    broken = "".join(
-        f"; {dist} {version} failed to import: {error}" for dist, (version, error) in registry.broken.items()
+    near = near_matches(name, {*table, *kind.first_party, *core})
+    hint = ": did you mean " + " or ".join(map(repr, near)) + "?" if near else ""
+    installed = f"; installed plugins provide {', '.join(sorted(table)) or 'nothing here'}"
+    broken = "".join(f"; {error}" for error in registry.broken.values())
+    raise AttributeError(f"{kind.spelt}.{name} does not exist{hint}{'' if near else installed}{broken}") from next(
+        iter(registry.broken.values()), None
     )
-    raise AttributeError(f"{spelt} does not exist{hint}{broken}")
+
+
+def _missing(registry: _Registry, spelt: str, distribution: str) -> PluginError:
+    """The error for a name of this project's own that is not there, although it is known who provides it."""
+    if distribution in registry.broken:
+        broken = registry.broken[distribution]
+        error = PluginError(f"{spelt} is provided by {distribution}: {broken}")
+        error.__cause__ = broken.__cause__
+        return error
+    if _disabled(distribution):
+        return PluginNotInstalled(f"{spelt} is provided by {distribution}, which SKYWARD_DISABLE_PLUGINS turns off")
+    if distribution in registry.loaded:
+        return PluginError(
+            f"{spelt} is provided by {distribution}, of which {registry.loaded[distribution].version} is installed, "
+            f"and that does not have it: pip install --upgrade {distribution}"
+        )
+    return PluginNotInstalled(
+        f"{spelt} is provided by {distribution}, which is not installed: pip install {distribution}"
+    )

@@ -112,28 +112,26 @@ class Reactor:
     def wait(self, done: _thread.LockType) -> None:
         """Wait until ``done`` is released, and do the reactor's work meanwhile, if its thread leaves that to us.
 
-        So a result goes straight to the thread that waits for it. Interrupts are raised from here, and leave the
-        reactor whole.
+        So a result goes straight to the thread that waits for it. To be called inside the shield: it is opened for
+        the waiting alone, so that an interrupt is raised from here and leaves the reactor whole.
         """
-        if not shield.covers_this_thread():
+        if not shield.covers_this_thread() or not self._turning.acquire(blocking=False):
+            self._invited = shield.covers_this_thread()  # for the next time
+            shield.window()
             done.acquire()
+            shield.shut()
             return
-        if not self._turning.acquire(blocking=False):
-            self._invited = True  # for the next time
-            done.acquire()
-            return
-        with shield:
-            try:
-                self._rounds += 1
-                while not done.acquire(blocking=False):
-                    shield.window()
-                    ready = self._selector.select(self._until_next())
-                    shield.shut()
-                    self._handle(ready)
-            finally:
-                self._turning.release()
-                if self.busy():
-                    self._resume.set()
+        try:
+            self._rounds += 1
+            while not done.acquire(blocking=False):
+                shield.window()
+                ready = self._selector.select(self._until_next())
+                shield.shut()
+                self._handle(ready)
+        finally:
+            self._turning.release()
+            if self.busy():
+                self._resume.set()
 
     def resume(self) -> None:
         """Somebody waits who will not do the reactor's work: have its thread go on."""

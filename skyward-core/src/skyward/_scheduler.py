@@ -60,6 +60,11 @@ class Scheduler:
         """Tasks that a slot holds: the running one, then the one sent ahead."""
         return self._held.get(slot, ())
 
+    @property
+    def any_ahead(self) -> bool:
+        """Whether a task waits behind another one on a slot."""
+        return len(self._place) > len(self._held) - sum(map(len, self._idle.values()))
+
     def locate(self, task: int) -> SlotKey | None:
         """The slot that holds a task."""
         return self._place.get(task)

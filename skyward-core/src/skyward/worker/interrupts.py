@@ -16,6 +16,10 @@ __all__ = ["Interrupts"]
 
 _SIGINT = frozenset({signal.SIGINT})
 
+# As the signal module wraps them, they turn every number into an enum, which costs more than all else after a task.
+_getsignal = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+_pthread_sigmask = getattr(signal.pthread_sigmask, "__wrapped__", signal.pthread_sigmask)
+
 
 class Interrupts:
     """Decides when a cancellation may interrupt the main thread.
@@ -35,9 +39,9 @@ class Interrupts:
 
     def arm(self) -> None:
         """Install the handler again, since a task may have put its own in place or blocked the signal."""
-        if signal.getsignal(signal.SIGINT) is not self._handler:
+        if _getsignal(signal.SIGINT) is not self._handler:
             signal.signal(signal.SIGINT, self._handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+        _pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
 
     def is_cancelled(self, sequence: int) -> bool:
         """Whether the client has cancelled this task."""
