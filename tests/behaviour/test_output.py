@@ -29,7 +29,7 @@ def _log_configured(_: Any) -> None:
     import logging
 
     logging.basicConfig(format="%(message)s", level="INFO", force=True)
-    logging.info("a line")
+    logging.getLogger().info("a line")
 
 
 def _warn(_: Any) -> None:

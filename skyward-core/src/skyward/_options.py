@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from attrs import frozen
 
+from skyward._callbacks import checked
 from skyward.errors import ConfigurationError
 from skyward.model.allocation import AllocationLike, parse_allocation
 from skyward.model.image import Image, Variables
@@ -90,8 +93,8 @@ def check_options(
         raise ConfigurationError(
             f"machine is {machine!r}; give the provider's name of a machine, such as 'p5.48xlarge'"
         )
-    if on_event is not None and not callable(on_event):
-        raise ConfigurationError(f"on_event is {on_event!r}; give a function that takes an event")
+    if on_event is not None:
+        _callback(on_event)
     spec = ComputeSpec(
         nodes=_count("nodes", nodes),
         image=picture,
@@ -101,7 +104,7 @@ def check_options(
         memory_gb=None if memory is None else parse_memory(memory),
         concurrency=slots,
         volumes=_volumes(volume),
-        timeout=None if timeout is None else _seconds("timeout", timeout),
+        timeout=None if timeout is None else _seconds("timeout", timeout, "for no limit"),
     )
     providers = _providers(provider)
     for chosen in providers:
@@ -117,9 +120,9 @@ def check_options(
         environment=_environment(env),
         display=_choice("display", display, DISPLAYS),
         on_event=on_event,
-        collect_metrics=bool(collect_metrics),
+        collect_metrics=_flag("collect_metrics", collect_metrics),
         provision_timeout=_seconds("provision_timeout", provision_timeout),
-        lease=lease if lease is None or lease == "provider" else _seconds("lease", lease),
+        lease=lease if lease is None or lease == "provider" else _seconds("lease", lease, "to outlive the client"),
         plugins=_plugins(plugins),
     )
 
@@ -145,10 +148,20 @@ def _providers(value: ProviderLike | None) -> tuple[Provider, ...]:
 
 
 def _selection(value: SelectionLike) -> SelectionLike:
-    if callable(value):
-        return value
-    _choice("selection", value, SELECTIONS)
+    if isinstance(value, str):
+        _choice("selection", value, SELECTIONS)
+    elif not callable(value) or isinstance(value, type):
+        raise ConfigurationError(f"selection is {value!r}; give 'first', 'cheapest', 'available' or a function")
+    elif inspect.iscoroutinefunction(value):
+        name = getattr(value, "__name__", repr(value))
+        raise ConfigurationError(f"selection is the coroutine function {name}; give a plain one: nothing awaits it")
     return value
+
+
+def _callback(value: object) -> None:
+    if not callable(value):
+        raise ConfigurationError(f"on_event is {value!r}; give a function that takes an event")
+    checked(value)
 
 
 def _choice(name: str, value: object, known: Sequence[str]) -> str:
@@ -158,17 +171,24 @@ def _choice(name: str, value: object, known: Sequence[str]) -> str:
 
 
 def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise ConfigurationError(f"{name} is {value!r}; give a whole number from 1")
-    if value < 1:
+    if operator.index(value) < 1:
         raise ConfigurationError(f"{name} is {value}; give at least 1")
-    return value
+    return operator.index(value)
 
 
-def _seconds(name: str, value: object) -> float:
+def _seconds(name: str, value: object, without: str = "") -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise ConfigurationError(f"{name} is {value!r}; give a positive number of seconds")
+        alternative = f", or None {without}" if without else ""
+        raise ConfigurationError(f"{name} is {value!r}; give a positive number of seconds{alternative}")
     return float(value)
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} is {value!r}; give True or False")
+    return value
 
 
 def _accelerator(value: object) -> Accelerator:
@@ -197,12 +217,18 @@ def _volumes(value: Sequence[Volume] | None) -> tuple[Volume, ...]:
 
 
 def _environment(value: Mapping[str, str] | None) -> Variables:
-    for name, text in ({} if value is None else value).items():
+    if value is None:
+        return Variables()
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"env is of type {type(value).__name__}; give a mapping, such as {{'NAME': 'value'}}")
+    for name, text in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise ConfigurationError(f"env has the name {name!r}; give a variable's name")
         if not isinstance(text, str):
             raise ConfigurationError(f"env[{name!r}] is of type {type(text).__name__}; give a string: str(...)")
-    return Variables({} if value is None else value)
+        if "\0" in text:
+            raise ConfigurationError(f"env[{name!r}] has a zero byte, which no environment can hold; leave it out")
+    return Variables(value)
 
 
 def _plugins(value: Sequence[Integration]) -> tuple[Integration, ...]:
