@@ -11,10 +11,13 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from attrs import frozen
+
+from skyward._places import OWN
 from skyward.errors import PluginError, PluginNotInstalled
 
 if TYPE_CHECKING:
@@ -62,7 +65,8 @@ class _Source(NamedTuple):
         return f"{self.name} {self.version}"
 
 
-class _Kind(NamedTuple):
+@frozen(eq=False)
+class _Kind:
     """One sort of names: the hook that brings them, the descriptor's class and what of it is the name's value."""
 
     hook: str
@@ -96,14 +100,13 @@ class _Registry:
     def __init__(self) -> None:
         import pluggy
 
-        from skyward import _builtins, _names
+        from skyward import _builtins
         from skyward.spi import hooks
 
         self.loaded: dict[str, _Source] = {}
         self.broken: dict[str, PluginError] = {}
         self.clashes: dict[tuple[_Kind, str], PluginError] = {}
         self.tables: dict[_Kind, dict[str, tuple[Any, _Source]]] = {_PROVIDERS: {}, _INTEGRATIONS: {}}
-        self._reserved = _names.own()
         self._manager: pluggy.PluginManager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hooks)
         self._add(_builtins, _Source(CORE, ""))
@@ -149,7 +152,7 @@ class _Registry:
 
     def _claim(self, kind: _Kind, name: str, value: Any, source: _Source) -> None:
         table = self.tables[kind]
-        if kind is _PROVIDERS and source.name != CORE and name in self._reserved:
+        if kind is _PROVIDERS and source.name != CORE and name in OWN:
             _log.warning("%s provides %r, which is a name of skyward itself: it is left out", source, name)
         elif name in table:
             other = table[name][1]
@@ -181,8 +184,8 @@ def _entries() -> Iterator[tuple[_Source, EntryPoint]]:
 
 def _name_of(found: Distribution) -> str:
     try:
-        return _canonical(found.name)
-    except (KeyError, TypeError, AttributeError):  # metadata that an interrupted installation left behind
+        return _canonical(found.metadata.get("Name") or "")
+    except (AttributeError, OSError):  # no metadata at all: what an interrupted installation left behind
         return ""
 
 
@@ -203,20 +206,20 @@ def forget() -> None:
         _made.clear()
 
 
-def provider(name: str, core: Collection[str] = ()) -> Any:
-    """Return what ``sky.<name>`` is. ``core`` are core's own names, for the near matches of a misspelt one.
+def provider(name: str) -> Any:
+    """Return what ``sky.<name>`` is.
 
     Raises:
         PluginNotInstalled: the name is known, its distribution is missing.
         PluginError: its distribution is installed and broken, or two distributions provide it.
-        AttributeError: nobody provides it.
+        AttributeError: nobody provides it; near matches, core's own included, or else what is installed are named.
     """
-    return _resolve(_PROVIDERS, name, core)
+    return _resolve(_PROVIDERS, name)
 
 
 def integration(name: str) -> Any:
     """Return what ``sky.integrations.<name>`` is; errors as of :func:`provider`."""
-    return _resolve(_INTEGRATIONS, name, ())
+    return _resolve(_INTEGRATIONS, name)
 
 
 def provider_names() -> list[str]:
@@ -229,7 +232,7 @@ def integration_names() -> list[str]:
     return sorted(_registry().tables[_INTEGRATIONS])
 
 
-def _resolve(kind: _Kind, name: str, core: Collection[str]) -> Any:
+def _resolve(kind: _Kind, name: str) -> Any:
     registry = _registry()
     if (kind, name) in registry.clashes:
         raise registry.clashes[kind, name]
@@ -241,7 +244,7 @@ def _resolve(kind: _Kind, name: str, core: Collection[str]) -> Any:
         raise _missing(registry, f"{kind.spelt}.{name}", distribution)
     from skyward.model.nearest import near_matches
 
-    near = near_matches(name, {*table, *kind.first_party, *core})
+    near = near_matches(name, {*table, *kind.first_party, *(OWN if kind is _PROVIDERS else ())})
     hint = ": did you mean " + " or ".join(map(repr, near)) + "?" if near else ""
     installed = f"; installed plugins provide {', '.join(sorted(table)) or 'nothing here'}"
     broken = "".join(f"; {error}" for error in registry.broken.values())
