@@ -95,11 +95,15 @@ def measure(*, quick: bool) -> Table:
                 subprocess.run, [sys.executable, "-c", code], check=True, env=environment, capture_output=True
             )
             runs[name] = functools.partial(seconds, command)
+    for run in runs.values():
+        run()  # so that everything is compiled
     figures = interleaved({name: run for name, run in runs.items() if name not in SLOW}, 3 if quick else 9)
     figures |= interleaved({name: run for name, run in runs.items() if name in SLOW}, 2)
     taken = {name: statistics.median(times) for name, times in figures.items()}
     rows = [(name, duration(time), ratio(time, taken["floor"])) for name, time in taken.items()]
-    notes = ["A whole program: start of the interpreter, both workers, a result of each, and the end of all."]
+    notes = [
+        "A whole program: start of the interpreter, both workers, a result of each, the end of all; modules compiled already."
+    ]
     if missing:
         notes.append(not_measured(missing))
     return Table("From nothing to the first result, and out again", ("", "time", "to the floor"), rows, notes)
