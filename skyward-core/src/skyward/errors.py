@@ -8,7 +8,7 @@
     ├── ProvisioningError                    no machines could be had, or not in time
     │   ├── NoAvailableProviderError         no provider offers what was asked for
     │   ├── AllProvidersFailedError          every provider was tried and failed
-    │   ├── ProvisionTimeout                 ``provision_timeout`` ran out
+    │   ├── ProvisionTimeout (TimeoutError)  ``provision_timeout`` ran out
     │   └── BootstrapError                   a machine could not be made ready
     ├── ProviderError                        what a provider may raise: a closed set
     │   ├── Unavailable                      no capacity: the next offer is tried
@@ -22,7 +22,7 @@
     │   ├── SlotDied                         its process died (signal, exit code, out of memory)
     │   ├── NodeLost                         its machine is gone
     │   ├── OutcomeUnknown                   nobody can know whether it ran
-    │   └── PoolTimeout                      the pool's ``timeout`` cut it off
+    │   └── PoolTimeout (TimeoutError)       the pool's ``timeout`` cut it off
     └── ProtocolError                        the two ends of a wire do not understand each other
 
 An exception that a task raises is none of these: it arrives as itself.
@@ -73,6 +73,7 @@ class SkywardError(Exception):
 
     @property
     def message(self) -> str:
+        """What the error says."""
         return str(self.args[0]) if self.args else ""
 
 

@@ -74,14 +74,25 @@ class LaunchRequest:
 
 
 class Session(Protocol):
-    """An open account with a provider, for one pool. Every coroutine may be cancelled."""
+    """An open account with a provider, for one pool.
+
+    Core calls it from one event loop and never twice at a time with ``launch``. Every coroutine may be cancelled. Each
+    may raise the closed set: ``Unavailable`` and ``QuotaExceeded`` turn to the next offer, ``AuthenticationFailed``
+    stops the pool, ``Transient`` is tried again after ``retry_after``. Anything else is reported as a bug of the
+    plugin, with its name and version, and its offers are left aside.
+    """
 
     async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
         """Return what meets the request, in the provider's order of preference; empty when nothing does."""
         ...
 
     async def launch(self, request: LaunchRequest, /) -> Sequence[Instance]:
-        """Start machines and return them, ready or not. Fewer than asked for is allowed; none is ``Unavailable``."""
+        """Start machines and return them, ready or not. Fewer than asked for is allowed; none is ``Unavailable``.
+
+        ``Instance.node`` of each is one of ``request.nodes``, each at most once. When it is unclear whether a machine
+        was created, it is looked up by its tags before anything else is done: ``Transient`` and the other errors mean
+        that this call has created none. What it did create unnoticed, core looks for with ``list_owned`` and ends.
+        """
         ...
 
     async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
@@ -93,7 +104,10 @@ class Session(Protocol):
         ...
 
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
-        """Find machines by their tags, of this pool or of all pools of this owner, without any local state."""
+        """Find machines by their tags, of this pool or of all pools of this owner, without any local state.
+
+        Core asks when a pool ends, to prove that nothing is left. Those that are ended are left out or ``GONE``.
+        """
         ...
 
     def transport(self, instance: Instance, wire: Wire, /) -> Transport:
@@ -113,9 +127,10 @@ class Provider(Protocol):
     capabilities: ClassVar[Capabilities]
 
     async def open(self, identity: PoolIdentity, /) -> Session:
-        """Open a session for one pool. SDKs are imported here, and credentials checked.
+        """Open a session for one pool. SDKs are imported here, and credentials checked. Nothing is created.
 
         Raises:
             AuthenticationFailed: naming the variable or file to set.
+            ProviderError: as of a session.
         """
         ...
