@@ -101,9 +101,7 @@ def measure(*, quick: bool) -> Table:
     figures |= interleaved({name: run for name, run in runs.items() if name in SLOW}, 2)
     taken = {name: statistics.median(times) for name, times in figures.items()}
     rows = [(name, duration(time), ratio(time, taken["floor"])) for name, time in taken.items()]
-    notes = [
-        "A whole program: start of the interpreter, both workers, a result of each, the end of all; modules compiled already."
-    ]
+    notes = ["A whole program: interpreter, both workers, a result of each, the end of all; modules compiled already."]
     if missing:
         notes.append(not_measured(missing))
     return Table("From nothing to the first result, and out again", ("", "time", "to the floor"), rows, notes)
