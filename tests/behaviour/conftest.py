@@ -7,6 +7,7 @@ neither these modules nor pytest.
 from __future__ import annotations
 
 import contextvars
+import os
 import subprocess
 import sys
 import tempfile
@@ -143,7 +144,9 @@ def gate() -> Any:
 def script(tmp_path: Path, provider_source: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a program of its own, with ``PROVIDER`` in it replaced by the provider, in a folder with the given files."""
 
-    def run(source: str, *, check: bool = True, **files: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        source: str, *, check: bool = True, env: dict[str, str] | None = None, **files: str
+    ) -> subprocess.CompletedProcess[str]:
         for name, text in files.items():
             path = tmp_path / (name.replace("__in__", "/") + ".py")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +155,10 @@ def script(tmp_path: Path, provider_source: str) -> Callable[..., subprocess.Com
         main.write_text(textwrap.dedent(source).replace("PROVIDER", provider_source))
         command = [sys.executable, str(main)]
         elsewhere = tempfile.gettempdir()  # so that the modules are found by the program's folder alone
-        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, timeout=120, check=False)
+        variables = {**os.environ, **(env or {})}
+        done = subprocess.run(
+            command, cwd=elsewhere, env=variables, capture_output=True, text=True, timeout=120, check=False
+        )
         assert not check or done.returncode == 0, done.stderr
         return done
 

@@ -13,8 +13,10 @@ from weakref import WeakKeyDictionary
 from skyward import _codec, _modules
 from skyward._interrupts import shield
 from skyward._futures import Completer
+from skyward._misuse import silence
 from skyward._task import Task
 from skyward.computation import PendingBatch, PendingCompute
+from skyward.errors import SerializationError
 from skyward.function import ComputeFunction
 
 if TYPE_CHECKING:
@@ -144,18 +146,24 @@ class Calls:
 
     def _tasks(self, batch: PendingBatch[*tuple[Any, ...]]) -> list[Task]:
         if not isinstance(batch, PendingBatch):
+            silence(batch)
             raise TypeError(f"{_described(batch)} is no batch of calls: make one with `&` or sky.gather(...)")
         batch.dispatched = True
         return [self._task(pending) for pending in batch.pendings]
 
     def _task(self, pending: PendingCompute[Any], node: int | None = None) -> Task:
         if not isinstance(pending, PendingCompute):
+            silence(pending)
             raise TypeError(f"{_described(pending)} is no call of a compute function: {_remedy(pending)}")
         pending.dispatched = True  # a call that is refused need not warn as well that it was never dispatched
         self._engine.require_active()
         function = self._integrated(pending.function)
         encoded = _codec.encode_function(function)
-        payload = _codec.encode_call(pending.args, pending.kwargs, function.name, function.fn)
+        try:
+            payload = _codec.encode_call(pending.args, pending.kwargs, function.name, function.fn)
+        except SerializationError:
+            silence(pending.args, *pending.kwargs.values())
+            raise
         bundle = encoded.bundle
         if payload.modules:
             bundle = _modules.collect(encoded.payload.modules | payload.modules)

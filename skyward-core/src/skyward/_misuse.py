@@ -15,6 +15,7 @@ __all__ = [
     "NotAResult",
     "call",
     "refuse_lost_operand",
+    "silence",
     "warn_never_dispatched",
     "wrong_operand",
     "wrong_target",
@@ -115,9 +116,19 @@ def warn_never_dispatched(waiting: Sequence[Any]) -> None:
     warnings.warn_explicit(message, SkywardWarning, where, line or 1, registry=_warned)
 
 
+def silence(*values: object) -> None:
+    """Let no call among ``values``, or directly inside one, warn that it was not dispatched: it has been refused."""
+    for value in values:
+        for item in value if isinstance(value, (list, tuple, set)) else (value,):
+            if isinstance(item, NotAResult):
+                item.dispatched = True  # type: ignore[attr-defined]
+
+
 def wrong_target(pending: Any, operator: str, target: object) -> TypeError:
     """The error for a right operand of ``>>`` or ``@`` that nothing can be sent to."""
-    kind = "None" if target is None else f"{type(target).__name__}"
+    kind = "None" if target is None else type(target).__name__
+    if isinstance(target, type):
+        kind = f"the class {target.__name__}"
     return TypeError(
         f"{call(pending)} cannot be sent to {kind}: the right operand must be a pool, "
         f"`{call(pending)} {operator} pool`, or the module skyward, `{call(pending)} {operator} sky`"

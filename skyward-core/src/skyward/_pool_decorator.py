@@ -28,7 +28,7 @@ def pool[**P, R](
     Raises:
         ConfigurationError: as of ``ComputePool``.
     """
-    if callable(provider) and not hasattr(provider, "capabilities"):
+    if callable(provider) and not isinstance(provider, type) and not hasattr(provider, "capabilities"):
         raise ConfigurationError("@sky.pool needs parentheses: write @sky.pool() or @sky.pool(nodes=4)")
 
     def make() -> ComputePool:
@@ -37,6 +37,11 @@ def pool[**P, R](
     make()  # bad input is refused where it is written
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if hasattr(function, "__skyward_local__"):
+            raise ConfigurationError(
+                "@sky.pool stands above @sky.compute: the function of @sky.pool runs here and dispatches to nodes, the "
+                "one of @sky.compute runs there; make two functions of it"
+            )
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)

@@ -21,6 +21,7 @@ from skyward._misuse import (
     NotAResult,
     call,
     refuse_lost_operand,
+    silence,
     warn_never_dispatched,
     wrong_operand,
     wrong_target,
@@ -86,6 +87,8 @@ class PendingCompute[R](NotAResult):
             run, _ = target.run, target.run_batch
         except AttributeError:
             raise wrong_target(self, ">>", target) from None
+        if type(target) is type:
+            raise wrong_target(self, ">>", target)
         if followed_by_and(frame := sys._getframe(1)):
             refuse_lost_operand(self, frame)
         return run(self)
@@ -97,6 +100,8 @@ class PendingCompute[R](NotAResult):
             broadcast, _ = target.broadcast, target.run_batch
         except AttributeError:
             raise wrong_target(self, "@", target) from None
+        if type(target) is type:
+            raise wrong_target(self, "@", target)
         if followed_by_and(frame := sys._getframe(1)):
             refuse_lost_operand(self, frame)
         return broadcast(self)
@@ -154,6 +159,8 @@ class PendingBatch[*Ts](NotAResult):
             run_batch, _ = target.run_batch, target.run
         except AttributeError:
             raise wrong_target(self, ">>", target) from None
+        if type(target) is type:
+            raise wrong_target(self, ">>", target)
         if followed_by_and(frame := sys._getframe(1)):
             refuse_lost_operand(self, frame)
         return run_batch(self)
@@ -294,9 +301,7 @@ def gather(*pendings: Any, return_exceptions: bool = False) -> Any:
     """
     for position, item in enumerate(pendings, 1):
         if not isinstance(item, PendingCompute):
-            for other in pendings:
-                if isinstance(other, (PendingCompute, PendingBatch)):
-                    other.dispatched = True
+            silence(*pendings)
             raise TypeError(f"gather() argument {position} is {_remedy(item)}")
     return PendingBatch(pendings, return_exceptions=return_exceptions)
 
