@@ -8,8 +8,10 @@ import concurrent.futures
 import contextlib
 import importlib
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,20 @@ _WARN_BEFORE = 300.0
 """Seconds before the machines end themselves at which a warning event comes."""
 _STATES = {"being entered": "is being entered", "leaving": "is ending", "ended": "has ended"}
 """How the states are put into sentences that begin with "this pool"; one that is missing reads well by itself."""
+
+
+_FORKED = "belongs to another process"
+
+_open: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a copy of the process: its pools are the other one's to use and to end."""
+    for engine in list(_open):
+        engine.state = _FORKED
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Engine:
@@ -123,6 +139,7 @@ class Engine:
                 now = _STATES.get(self.state, self.state)
                 raise UsageError(f"this pool {now}, and a pool is entered once: make a new sky.ComputePool(...)")
             self.state = "being entered"
+        _open.add(self)
         _interrupts.hold()
         self._holding = True
         atexit.register(self.leave)  # for a pool that is entered without a block
@@ -231,6 +248,10 @@ class Engine:
         if self.state == "new":
             raise UsageError(
                 "this pool is not entered: write `with sky.ComputePool(...) as pool:` and dispatch inside that block"
+            )
+        if self.state == _FORKED:
+            raise UsageError(
+                f"this pool {_FORKED}, of which this one is a copy made by fork: dispatch there, or open a pool here"
             )
         if self.state == "being entered":
             raise UsageError("this pool has no machines yet: dispatch once its `with` block has been entered")

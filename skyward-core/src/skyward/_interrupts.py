@@ -112,6 +112,21 @@ def release() -> None:
     shield.installed = False
 
 
+def _after_fork() -> None:
+    """A copy of the process has no pools of its own to end, so the signals mean in it what they meant before."""
+    global _pools
+    if _pools:
+        _pools = 0
+        if signal.getsignal(signal.SIGTERM) is _handle:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGINT) is _handle:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            shield.installed = False
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def _handle(number: int, frame: FrameType | None) -> None:
     shield.handle(number, frame)
 
