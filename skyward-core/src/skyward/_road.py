@@ -9,7 +9,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skyward._asking import ask, bug, shielded, together
@@ -111,7 +111,7 @@ class Road:
                 raise
 
     @contextlib.contextmanager
-    def _work(self) -> Iterator[None]:
+    def _work(self) -> Generator[None]:
         """Inside, the present task may buy: whoever ends the pool cancels it first, and waits until it is out."""
         task = asyncio.current_task()
         assert task is not None

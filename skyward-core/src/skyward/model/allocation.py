@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from skyward.errors import ConfigurationError
 from skyward.model.nearest import did_you_mean
@@ -45,22 +45,24 @@ class Cheapest(_Strategy):
     name: ClassVar[str] = "cheapest"
 
 
+def _is_share(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _check_share(_strategy: Percent, _attribute: Attribute[float], value: float) -> None:
+    if not _is_share(value):
+        raise ConfigurationError(f"the share of spot machines is {value!r}; give a fraction from 0 to 1, such as 0.8")
+
+
 @frozen
 class Percent(_Strategy):
     """At least this share of the machines on spot, rounded up; the rest on-demand.
 
-    ``spot`` is a fraction between 0 and 1.
+    ``spot`` is a fraction between 0 and 1. Where nothing is to be had on demand, the rest is spot as well.
     """
 
     name: ClassVar[str] = "percent"
-    spot: float = field()
-
-    @spot.validator
-    def _check(self, _attribute: object, value: float) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise ConfigurationError(
-                f"the share of spot machines is {value!r}; give a fraction from 0 to 1, such as 0.8"
-            )
+    spot: float = field(validator=_check_share)
 
 
 class Allocation:
@@ -87,7 +89,7 @@ _NAMES: dict[str, _Strategy] = {
 }
 
 
-def parse_allocation(value: AllocationLike) -> _Strategy:
+def parse_allocation(value: object) -> _Strategy:
     """Return the strategy that a user's value means: a name, a share of spot, or a strategy.
 
     Raises:
