@@ -218,8 +218,9 @@ class Supervisor:
         os.close(write)
         os.dup2(read, 0)
         os.set_inheritable(self._listener.fileno(), True)
-        python, front = configuration["python"], configuration.get("front", [])
-        program = f"import sys; sys.path[:0] = {front!r}; from skyward.worker.__main__ import main; main()"
+        python, front, back = (configuration[name] for name in ("python", "front", "back"))
+        paths = f"sys.path[:0] = {front!r}; sys.path += {back!r}"
+        program = f"import sys; {paths}; from skyward.worker.__main__ import main; main()"
         os.execv(python, [python, "-P", "-c", program])  # noqa: S606  the interpreter that the client names
 
     def _start(self, slot: SlotProcess) -> None:
