@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from importlib import metadata
 from typing import Any
 
 from tenacity import (
@@ -66,6 +65,8 @@ def bug(plugin: object, what: str, error: BaseException | str) -> PluginError:
 
 def origin(plugin: object) -> str:
     """Name and version of the distribution that an object's class comes from, or its module where there is none."""
+    from importlib import metadata  # for the moment of a failure only: it takes long to import
+
     cls = plugin if isinstance(plugin, type) else type(plugin)
     package = cls.__module__.partition(".")[0]
     for entry in metadata.entry_points(group="skyward"):
