@@ -144,6 +144,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert list(self.scheduler.held(slot)) == held
             assert len(held) <= 2, "more than one task is ahead"
             assert all(self.scheduler.locate(task) == slot for task in held)
+        assert self.scheduler.any_ahead == any(len(held) > 1 for held in self.sent.values())
 
     @invariant()
     def no_task_is_lost(self) -> None:
@@ -228,6 +229,24 @@ def test_a_slot_that_refuses_to_give_a_task_back_keeps_it_and_may_be_asked_again
     assert scheduler.taken_back(2, (0, 0), agreed=False) is None
     assert list(scheduler.held((0, 0))) == [1, 2]
     assert scheduler.to_take_back() == [(2, (0, 0))]
+
+
+def test_a_task_that_is_taken_back_too_late_stays_where_it_is() -> None:
+    scheduler = with_slots((0, 0))
+    scheduler.submit(1)
+    scheduler.submit(2)
+    scheduler.slot_up((1, 0))
+    assert scheduler.to_take_back() == [(2, (0, 0))]
+    assert scheduler.finished(1, (0, 0)) is None
+    assert scheduler.taken_back(2, (0, 0), agreed=True) == Assignment(2, (0, 0), False)
+
+
+def test_a_task_that_was_cancelled_and_given_back_makes_room_for_the_next_one() -> None:
+    scheduler = with_slots((0, 0))
+    for task in (1, 2, 3):
+        scheduler.submit(task)
+    assert scheduler.drop(2, (0, 0)) == Assignment(3, (0, 0), True)
+    assert scheduler.drop(2, (0, 0)) is None
 
 
 def test_no_more_tasks_are_asked_back_than_slots_are_idle() -> None:
