@@ -36,29 +36,29 @@ class FakeNvml(ModuleType):
         self.stops = 0
         self.lost = False
 
-    def nvmlInit(self) -> None:  # noqa: N802
+    def nvmlInit(self) -> None:
         self.starts += 1
         self._check()
 
-    def nvmlShutdown(self) -> None:  # noqa: N802
+    def nvmlShutdown(self) -> None:
         self.stops += 1
 
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+    def nvmlDeviceGetCount(self) -> int:
         self._check()
         return 2
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
         return index
 
-    def nvmlDeviceGetUtilizationRates(self, device: int) -> Any:  # noqa: N802
+    def nvmlDeviceGetUtilizationRates(self, device: int) -> Any:
         if device:
             raise RuntimeError("not supported")
         return SimpleNamespace(gpu=40)
 
-    def nvmlDeviceGetMemoryInfo(self, device: int) -> Any:  # noqa: N802
+    def nvmlDeviceGetMemoryInfo(self, device: int) -> Any:
         return SimpleNamespace(used=(device + 1) << 20, total=100 << 20)
 
-    def nvmlDeviceGetTemperature(self, device: int, kind: int) -> int:  # noqa: N802
+    def nvmlDeviceGetTemperature(self, device: int, kind: int) -> int:
         return 50 + device
 
     def _check(self) -> None:

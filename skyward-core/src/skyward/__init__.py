@@ -17,6 +17,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # what checkers take for true; importing typing would double the cost of this module
 if TYPE_CHECKING:
+    from skyward import _integrations as integrations
+    from skyward import _integrations as plugins
     from skyward._callbacks import Callback, compose, emit, use_callback
     from skyward._current import broadcast, run, run_batch
     from skyward._handles import select_available, select_cheapest, select_first
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
         PoolTimeout,
         ProtocolError,
         ProviderError,
-        ProvisionTimeout,
         ProvisioningError,
+        ProvisionTimeout,
         QuotaExceeded,
         SerializationError,
         SkywardError,
@@ -99,8 +101,6 @@ if TYPE_CHECKING:
     from skyward.model.spec import ComputeSpec
     from skyward.model.vendor import is_nvidia, is_trainium
     from skyward.model.volume import S3Volume, Volume
-    from skyward import _integrations as integrations
-    from skyward import _integrations as plugins
 else:
 
     def __getattr__(name):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from skyward import _codec, _modules
-from skyward._interrupts import shield
 from skyward._futures import Completer
+from skyward._interrupts import shield
 from skyward._misuse import silence
 from skyward._task import Task
 from skyward.computation import PendingBatch, PendingCompute

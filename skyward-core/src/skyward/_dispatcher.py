@@ -264,7 +264,7 @@ class Dispatcher:
 
         try:
             event: SkywardEvent = _codec.decode(frame.buffers[0], frame.buffers[1:])
-        except Exception:
+        except Exception:  # noqa: BLE001  unpickling runs the user's own code
             _log.exception("an event that was emitted on a node cannot be unpickled here")
             return
         self._events.emit(event)
@@ -327,7 +327,7 @@ class Dispatcher:
         digest = task.encoded.digest
         known = self._pace.get(digest)
         self._pace[digest] = task.seconds if known is None else 0.8 * known + 0.2 * task.seconds
-        if len(self._pace) > 1024:  # noqa: PLR2004  functions that a program defines afresh again and again
+        if len(self._pace) > 1024:  # functions that a program defines afresh again and again
             self._pace.pop(next(iter(self._pace)))
 
     def _look_for_waiting(self) -> None:

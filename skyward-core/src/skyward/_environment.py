@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from skyward._cache import building, cache_folder, hold, prune, scratch_folder
 from skyward._command import run_command
@@ -30,7 +31,7 @@ from skyward.model.redact import redact
 
 __all__ = ["Report", "ensure_environment", "environment_key"]
 
-type Report = Callable[[str, str, float | None], None]
+type Report = Callable[[str, Literal["started", "completed"], float | None], None]
 """Called with a step, ``"started"`` or ``"completed"``, and with the seconds that it took when it is completed."""
 
 _SHOWN_LINES = 30

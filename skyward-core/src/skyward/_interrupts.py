@@ -68,7 +68,9 @@ class Shield:
         if threading.get_ident() == self._main:
             self._depth += 1
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if threading.get_ident() == self._main:
             self._depth -= 1
             self._strike()

@@ -18,11 +18,11 @@ from skyward.model.nearest import did_you_mean
 from skyward.model.spec import ComputeSpec
 
 if TYPE_CHECKING:
-    from skyward._events import Callback
+    from skyward._events import Callback  # noqa: TC004  nothing reads these hints at run time
     from skyward.model.accelerator import Accelerator
     from skyward.model.volume import Volume
-    from skyward.spi.integration import Integration
-    from skyward.spi.provider import Provider
+    from skyward.spi.integration import Integration  # noqa: TC004  as above
+    from skyward.spi.provider import Provider  # noqa: TC004  as above
 
 __all__ = ["PoolOptions", "ProviderLike", "SelectionLike", "check_options"]
 

@@ -163,7 +163,8 @@ class ComputePool:
             Exception: whatever the function raised.
         """
         _guards.refuse_in_running_loop("pending >> pool", "await pool.arun(pending)")
-        return self._calls.run(pending)
+        result: R = self._calls.run(pending)
+        return result
 
     def run_batch[*Ts](self, batch: PendingBatch[*Ts], /) -> tuple[*Ts]:
         """Run calls in parallel and return their results in order; what ``batch >> pool`` does.
@@ -180,7 +181,8 @@ class ComputePool:
 
     async def arun[R](self, pending: PendingCompute[R], /) -> R:
         """:meth:`run` for coroutines. Cancelling it cancels the task on the node."""
-        return await self._calls.arun(pending)
+        result: R = await self._calls.arun(pending)
+        return result
 
     async def arun_batch[*Ts](self, batch: PendingBatch[*Ts], /) -> tuple[*Ts]:
         """:meth:`run_batch` for coroutines."""
@@ -243,11 +245,11 @@ class ComputePool:
         if handler is None:
 
             def decorate(function: Callable[[E], object]) -> Callable[[E], object]:
-                self._engine.events.subscribe(function, types)  # type: ignore[arg-type]  narrowed by `types`
+                self._engine.events.subscribe(function, types)  # type: ignore[arg-type]
                 return function
 
             return decorate
-        return self._engine.events.subscribe(handler, types)  # type: ignore[arg-type]  narrowed by `types`
+        return self._engine.events.subscribe(handler, types)  # type: ignore[arg-type]
 
     def extend(self, seconds: float) -> None:
         """Move the moment at which the machines end themselves to ``seconds`` from now."""

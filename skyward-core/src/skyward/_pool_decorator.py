@@ -49,7 +49,7 @@ def pool[**P, R](
                 async with make():
                     return await function(*args, **kwargs)
 
-            return in_async_pool  # type: ignore[return-value]  a coroutine function in, one out
+            return in_async_pool  # type: ignore[return-value]
 
         @functools.wraps(function)
         def in_pool(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -167,7 +167,7 @@ class Reactor:
             else:
                 try:
                     key.data.ready(events)
-                except Exception:
+                except Exception:  # noqa: BLE001  one receiver's failure is not the others'
                     _log.exception("an internal callback failed; please report this")
         while self._calls:
             self._guard(self._calls.popleft())
@@ -190,7 +190,7 @@ class Reactor:
     def _guard(function: Callable[[], None]) -> None:
         try:
             function()
-        except Exception:
+        except Exception:  # noqa: BLE001  one callback's failure is not the others'
             _log.exception("an internal callback failed; please report this")
 
 

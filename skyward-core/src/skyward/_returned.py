@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Buffer, Sequence
 from typing import Any
 
-from cloudpickle import cloudpickle  # type: ignore[import-untyped]
+from cloudpickle import cloudpickle
 
 __all__ = ["careful_loads"]
 

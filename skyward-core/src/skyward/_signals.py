@@ -43,7 +43,7 @@ def finish(endings: Sequence[concurrent.futures.Future[None]], remaining: Callab
             interrupted = error
             left = ", ".join(remaining()) or "the last connections"
             print(f"still removing {left}: please wait, or they would go on costing", file=sys.stderr)  # noqa: T201
-    errors = [error for ending in endings if (error := ending.exception()) is not None]
+    errors = [failure for ending in endings if (failure := ending.exception()) is not None]
     for other in errors[1:]:
         errors[0].add_note(f"and, from another pool: {type(other).__name__}: {other}")
     if interrupted is not None:

@@ -95,7 +95,7 @@ class Task:
         """Take in the report of a failure."""
         node, slot = self.place
         if how == "unpicklable":
-            path, reason = pickle.loads(frame.buffers[0])  # noqa: S301  from a node that we started
+            path, reason = pickle.loads(frame.buffers[0])
             message = f"the result of {self.name} cannot be pickled: {path}: {reason}"
             self.error = SerializationError(message, path=path, node=node, slot=slot)
             return

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from skyward.model.offer import Offer
+from skyward.model.offer import Offer
 
 __all__ = ["Instance", "InstanceState"]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from skyward.model.spec import Market
 
-    from skyward.model.accelerator import Accelerator
-    from skyward.model.spec import Market
+if TYPE_CHECKING:
+    from skyward.model.accelerator import Accelerator  # noqa: TC004  it reads the catalogue, which few pools need
 
 __all__ = ["Offer"]
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
-if TYPE_CHECKING:
-    from skyward.model.accelerator import Accelerator
-    from skyward.model.image import Image
-    from skyward.model.volume import Volume
+from skyward.model.image import Image
+
+if TYPE_CHECKING:  # the first reads the catalogue, and few pools need either
+    from skyward.model.accelerator import Accelerator  # noqa: TC004
+    from skyward.model.volume import Volume  # noqa: TC004
 
 __all__ = ["ComputeSpec", "Market"]
 

@@ -16,8 +16,8 @@ import types
 from collections.abc import Buffer, Sequence
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
-from cloudpickle.cloudpickle import _should_pickle_by_reference, subimport  # type: ignore[import-untyped]
+import cloudpickle
+from cloudpickle.cloudpickle import _should_pickle_by_reference, subimport
 
 from skyward.worker import codescan
 
