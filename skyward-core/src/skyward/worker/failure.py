@@ -80,7 +80,7 @@ def encode(exc: BaseException, *, cancelled: bool = False) -> bytes:
     """
     try:
         return pickle.dumps(_Describer().describe(exc, cancelled=cancelled), protocol=5)
-    except BaseException:  # noqa: BLE001 - the client may know it by name or by identity
+    except BaseException:  # noqa: BLE001
         # Out of memory, or a class that fights every look at it: the name and the text still arrive.
         return pickle.dumps(_last_resort(exc, cancelled=cancelled), protocol=5)
 

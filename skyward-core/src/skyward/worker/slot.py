@@ -124,7 +124,7 @@ class Slot:
             finally:
                 self._interrupts.shut()
             self._end_copies(None)
-        except BaseException as error:  # noqa: BLE001  pickling runs the user's own code
+        except BaseException as error:  # noqa: BLE001  every way that a task can end is reported
             self._interrupts.shut()  # again: the interrupt may have struck in the line above
             self._end_copies(error)
             head = (sequence, time.perf_counter() - begun, "raised")

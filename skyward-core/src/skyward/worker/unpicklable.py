@@ -156,7 +156,7 @@ def _children(obj: Any) -> Iterator[tuple[Step, object]]:
                 yield from ((f".{name}", value) for name, value in list(vars(obj).items()))
         else:
             yield from _parts(obj)
-    except Exception:  # noqa: BLE001  a key's repr is the user's own code
+    except Exception:  # noqa: BLE001  a user's class may do anything when it is looked at
         return
 
 
