@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for answer in hello("everybody") @ nodes:
             print(" ", answer)
 
-        print("\nThree calls in parallel, with (count('apple', 3) & count('pear', 2) & ...) >> nodes:")
+        print("\nThree calls in parallel, with (count('apple', 3) & ...) >> nodes:")
         apples, pears, plums = (count("apple", 3) & count("pear", 2) & count("plum", 4)) >> nodes
         print(f"  {apples} apples, {pears} pears and {plums} plums")
 
