@@ -31,6 +31,7 @@ USER, WORD = "reader-of-all", "s3cr3t@word"
 PATIENCE = 60
 
 
+@functools.cache  # the file names the time at which it was made, and its digest is asked for apart from it
 def wheel(name: str) -> bytes:
     """The smallest installable package; its module holds ``NAME``."""
     files = {
