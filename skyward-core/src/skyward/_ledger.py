@@ -1,21 +1,23 @@
 """What a pool asked for and created, on disk before it is asked for, so that nothing is forgotten when a client dies.
 
-One file per pool below the user's state folder, a line of JSON per fact. A pool that ended in order leaves none.
+One file per pool below the user's state folder, a line of JSON per fact. A pool that ended in order leaves none. The
+client holds a lock on the file for as long as it lives, so that whoever finds it can tell whether it is still of use.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 from skyward.errors import ConfigurationError
 
-__all__ = ["Ledger", "state_folder"]
+__all__ = ["Ledger", "prune", "state_folder"]
 
 
 def state_folder() -> Path:
@@ -42,6 +44,7 @@ class Ledger:
             self._file: IO[str] = open(  # noqa: SIM115  kept open for the pool's life
                 self.path, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)
             )
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -71,3 +74,15 @@ class Ledger:
         if clean:
             with contextlib.suppress(FileNotFoundError):
                 self.path.unlink()
+
+
+def prune(provider: str, is_gone: Callable[[str], bool], folder: Path | None = None) -> None:
+    """Remove the ledgers of dead clients whose pools were of this provider alone and are gone.
+
+    ``is_gone`` tells, by a pool's id, whether nothing of it is left.
+    """
+    for path in (folder or state_folder()).glob("*.jsonl"):
+        with contextlib.suppress(OSError, ValueError, KeyError), open(path, "r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if json.loads(file.readline())["providers"] == [provider] and is_gone(path.stem):
+                path.unlink()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from skyward import _local_processes
+from skyward import _ledger, _local_processes
 from skyward.errors import Unavailable
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
@@ -42,7 +42,8 @@ class Local:
     capabilities: ClassVar[Capabilities] = Capabilities(spot=False, private_network=True, default_lease=10.0)
 
     async def open(self, identity: PoolIdentity, /) -> LocalSession:
-        """Open a session. Nothing is created before the first launch."""
+        """Open a session. Nothing is created before the first launch; ledgers that killed clients left are removed."""
+        _ledger.prune(self.name, lambda pool_id: not _local_processes.find(pool_id))
         return LocalSession(identity)
 
 

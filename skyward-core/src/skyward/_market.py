@@ -154,9 +154,15 @@ class Market:
         wish += [f"{spec.cpu} CPUs"] if spec.cpu is not None else []
         wish += [f"{spec.memory_gb:g} GB"] if spec.memory_gb is not None else []
         wish += [f"machine {spec.machine!r}"] if spec.machine is not None else []
+        markets = {offer.market for seller in self.sellers for offer in seller.offers}
+        if len(markets) == 1:
+            return (
+                f"no provider offers {', '.join(wish)} with this allocation: what fits is {markets.pop()} only "
+                f"({self._said()}); choose another allocation, or add a provider"
+            )
         return (
-            f"no provider offers {', '.join(wish)} with this allocation ({self._said()}); ask for less, for another "
-            'accelerator, or with allocation="on-demand", or add a provider'
+            f"no provider offers {', '.join(wish)} ({self._said()}); ask for less, for another accelerator, or add a "
+            "provider"
         )
 
     def _said(self) -> str:
