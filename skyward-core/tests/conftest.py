@@ -1,4 +1,6 @@
-"""A process that does what a node does with functions, arguments and modules, for tests of serialisation."""
+"""A process that does what a node does with functions, arguments and modules, for tests of serialisation; and the
+fixtures of the terminal in memory.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from terminal_fakes import attach as attach
+from terminal_fakes import live as live
 
 import skyward
 from skyward._codec import EncodedFunction, decode, encode_call, encode_function

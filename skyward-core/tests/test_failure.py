@@ -3,124 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import pickle
 import subprocess
 import threading
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-import attrs
 import pytest
+from failure_fakes import (
+    Attrs,
+    Data,
+    ExtendedOSError,
+    Formats,
+    Frozen,
+    KeywordOnly,
+    Reduces,
+    ReducesByRaising,
+    ReducesWrongly,
+    Slotted,
+    caught,
+    json_error,
+    syntax_error,
+    travel,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skyward._failure import decode
 from skyward._stand_in import RemoteRepr
 from skyward.errors import TaskCancelled, TaskError, TaskExit
-from skyward.worker.failure import MAX_RECORDS, encode
-
-
-def caught[E: BaseException](exc: E) -> E:
-    try:
-        raise exc
-    except BaseException:
-        return exc
-
-
-def travel(exc: BaseException, **options: bool) -> BaseException:
-    return decode(encode(exc, **options), node=1, slot=0)
-
-
-class KeywordOnly(Exception):
-    def __init__(self, *, size: int) -> None:
-        super().__init__(f"size is {size}")
-        self.size = size
-
-
-class Formats(Exception):
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no {name}")
-
-
-class Slotted(Exception):
-    __slots__ = ("__private", "_hidden", "where")
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-        self.__private = where * 2
-
-    def private(self) -> str:
-        return self.__private
-
-
-@dataclass
-class Data(Exception):
-    a: int
-    b: str = "b"
-
-
-@dataclass(frozen=True)
-class Frozen(Exception):
-    a: int
-
-
-@attrs.define
-class Attrs(Exception):
-    a: int
-    b: list[int] = attrs.field(factory=list)
-
-
-class Reduces(Exception):
-    def __init__(self, left: int, right: int) -> None:
-        super().__init__(f"{left} and {right}")
-        self.left, self.right = left, right
-        self.handle = threading.Lock()
-
-    def __reduce__(self) -> Any:
-        return Reduces, (self.left, self.right)
-
-
-class ReducesWrongly(Exception):
-    def __reduce__(self) -> Any:
-        return list, ()
-
-
-class ReducesByRaising(Exception):
-    def __reduce__(self) -> Any:
-        raise RuntimeError("not today")
-
-
-class ExtendedOSError(OSError):
-    def __init__(self, path: str) -> None:
-        super().__init__(7, "too much", path)
-        self.path = path
-
-
-class MyGroup(ExceptionGroup[Exception]):
-    def __new__(cls, errors: list[Exception], code: int) -> Self:
-        made = super().__new__(cls, "mine", errors)
-        made.code = code
-        return made
-
-    code: int
-
-
-def json_error() -> BaseException:
-    try:
-        json.loads('{"a": }')
-    except ValueError as exc:
-        return exc
-    raise AssertionError
-
-
-def syntax_error() -> BaseException:
-    try:
-        compile("a =\nb", "there.py", "exec")
-    except SyntaxError as exc:
-        return exc
-    raise AssertionError
-
 
 FAITHFUL = [
     ValueError("plain"),
@@ -236,102 +146,6 @@ def test_notes_arrive_unchanged() -> None:
     exc.add_note("two\nlines")
     assert travel(exc).__notes__ == ["one", "two\nlines"]
     assert not hasattr(travel(ValueError("x")), "__notes__")
-
-
-def test_cause_context_and_suppression_arrive() -> None:
-    def fail() -> None:
-        try:
-            try:
-                raise KeyError("first")
-            except KeyError:
-                raise TypeError("second")  # noqa: B904
-        except TypeError as exc:
-            raise ValueError("third") from exc
-
-    with pytest.raises(ValueError, match="third") as info:
-        fail()
-    again = travel(info.value)
-    assert isinstance(again.__cause__, TypeError)
-    assert again.__cause__ is again.__context__
-    assert again.__suppress_context__
-    assert isinstance(again.__cause__.__context__, KeyError)
-    assert not again.__cause__.__suppress_context__
-
-
-def test_suppressed_context_stays_suppressed() -> None:
-    exc = ValueError("x")
-    exc.__context__ = KeyError("y")
-    exc.__suppress_context__ = True
-    again = travel(exc)
-    assert again.__cause__ is None
-    assert again.__suppress_context__
-
-
-def test_a_cycle_of_causes_arrives() -> None:
-    first, second = ValueError("1"), ValueError("2")
-    first.__cause__, second.__cause__ = second, first
-    first.args = ("1", second)
-    again = travel(first)
-    assert again.__cause__ is not None
-    assert again.__cause__.__cause__ is again
-    assert again.args[1] is again.__cause__
-
-
-def test_an_exception_inside_an_attribute_is_the_linked_one() -> None:
-    exc = ValueError("x")
-    cause = caught(KeyError("y"))
-    exc.errors, exc.__cause__ = [cause], cause  # type: ignore[attr-defined]
-    again = travel(exc)
-    assert vars(again)["errors"][0] is again.__cause__
-    assert again.__cause__ is not None
-    assert again.__cause__.__traceback__ is not None
-
-
-def test_an_exception_that_reduces_itself_around_itself_arrives() -> None:
-    class Loop(Exception):
-        def __reduce__(self) -> Any:
-            return Loop, ("x", self.__cause__)
-
-    exc, cause = Loop("x"), ValueError("c")
-    exc.__cause__, cause.__cause__ = cause, exc
-    again = travel(exc)
-    assert again.__cause__ is not None
-    assert again.__cause__.__cause__ is again
-
-
-def test_groups_arrive_with_their_members_and_tracebacks() -> None:
-    inner = caught(ExceptionGroup("inner", [caught(KeyError("k")), Data(1)]))
-    again = travel(caught(ExceptionGroup("outer", [caught(ValueError("v")), inner])))
-    assert isinstance(again, ExceptionGroup)
-    assert str(again) == "outer (2 sub-exceptions)"
-    value, nested = again.exceptions
-    assert isinstance(value, ValueError)
-    assert value.__traceback__ is not None
-    assert isinstance(nested, ExceptionGroup)
-    assert nested.exceptions[1] == Data(1)
-    with pytest.raises(ExceptionGroup) as info:
-        raise again
-    assert info.value.split(KeyError)[0] is not None
-
-
-def test_a_group_with_a_constructor_of_its_own_arrives() -> None:
-    again = travel(MyGroup([ValueError("v")], 3))
-    assert isinstance(again, MyGroup)
-    assert again.code == 3
-    assert isinstance(again.exceptions[0], ValueError)
-
-
-def test_an_endless_chain_is_cut() -> None:
-    exc: BaseException = ValueError(0)
-    for number in range(1, MAX_RECORDS * 3):
-        following = ValueError(number)
-        following.__context__ = exc
-        exc = following
-    again: BaseException | None = travel(exc)
-    count = 0
-    while again is not None:
-        again, count = again.__context__, count + 1
-    assert count == MAX_RECORDS
 
 
 def test_a_huge_message_is_kept_whole() -> None:
