@@ -84,6 +84,8 @@ class Engine:
         provisioning = self.begin()
         try:
             importlib.import_module("skyward._calls")  # what the first task needs, while the machines start
+            while not provisioning.done():  # so that a signal that struck just before the waiting is seen
+                concurrent.futures.wait([provisioning], timeout=0.2)
             provisioning.result()
         except BaseException:
             self.abort()

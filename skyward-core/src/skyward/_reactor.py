@@ -34,6 +34,9 @@ _log = logging.getLogger("skyward.reactor")
 _STAND_BY = 0.005
 """Seconds that the reactor's thread leaves the sockets alone after a caller has waited on them itself: the next one is
 likely to come soon, and taking the sockets back for so short a time would cost it more than it takes."""
+_LOOK_UP = 0.2
+"""Seconds after which a waiting caller looks for signals: one that struck just before the thread went to sleep, with
+the interpreter's lock let go already, wakes nobody."""
 _IOV = 1000
 """Parts that one ``sendmsg`` takes (IOV_MAX is 1024 on Linux and macOS)."""
 
@@ -118,7 +121,8 @@ class Reactor:
         if not shield.covers_this_thread() or not self._turning.acquire(blocking=False):
             self._invited = shield.covers_this_thread()  # for the next time
             shield.window()
-            done.acquire()
+            while not done.acquire(timeout=_LOOK_UP):
+                pass
             shield.shut()
             return
         try:
