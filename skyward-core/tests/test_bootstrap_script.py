@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,9 @@ VARIANTS = [
 
 @pytest.mark.parametrize(("image", "ttl", "steps"), VARIANTS)
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash"])
-def test_the_script_parses_in_every_shell(shell: str, image: Image, ttl: int, steps: tuple[Step, ...], require) -> None:
+def test_the_script_parses_in_every_shell(
+    shell: str, image: Image, ttl: int, steps: tuple[Step, ...], require: Any
+) -> None:
     program = require.command(shell)
     script = image.bootstrap(ttl, steps=steps)
     done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, check=False)
@@ -38,7 +41,7 @@ def test_the_script_parses_in_every_shell(shell: str, image: Image, ttl: int, st
 
 
 @pytest.mark.parametrize(("image", "ttl", "steps"), VARIANTS)
-def test_shellcheck_finds_nothing(image: Image, ttl: int, steps: tuple[Step, ...], require) -> None:
+def test_shellcheck_finds_nothing(image: Image, ttl: int, steps: tuple[Step, ...], require: Any) -> None:
     program = require.command("shellcheck")
     script = image.bootstrap(ttl, steps=steps)
     done = subprocess.run([program, "--shell=sh", "-"], input=script, capture_output=True, text=True, check=False)

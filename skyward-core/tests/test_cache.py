@@ -70,12 +70,14 @@ def test_a_user_waits_while_the_entry_is_being_removed(tmp_path: Path) -> None:
 def test_a_lock_whose_file_was_removed_meanwhile_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = tmp_path / "entry"
     lock = tmp_path / "entry.lock"
-    real, removed = fcntl.flock, []
+    real = fcntl.flock
+    removed: list[Path] = []
 
     def flock(descriptor: int, operation: int) -> None:
         real(descriptor, operation)
         if not removed:
-            removed.append(lock.unlink())
+            lock.unlink()
+            removed.append(lock)
 
     monkeypatch.setattr(fcntl, "flock", flock)
 

@@ -179,7 +179,8 @@ def test_bound_methods_and_partials_work() -> None:
     space = script("class C:\n  def __init__(self, n): self.n = n\n  def add(self, x): return self.n + x")
     method = space["C"](3).add
     adder = functools.partial(int.__add__, 2)
-    assert run(compute(lambda x: method(x) + adder(x)), 1) == 7
+    function = compute(lambda x: method(x) + adder(x))
+    assert run(function, 1) == 7
 
 
 def test_names_that_only_a_nested_class_body_reads_travel() -> None:
@@ -197,7 +198,8 @@ def test_a_function_of_a_module_made_by_hand_goes_by_value(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "made_by_hand", module)
     exec("N = 4\ndef helper(): return N\nclass C: v = N", vars(module))
     helper, kind = module.helper, module.C
-    payload = encode_function(compute(lambda: (helper(), kind.v))).payload
+    function = compute(lambda: (helper(), kind.v))
+    payload = encode_function(function).payload
     monkeypatch.delitem(sys.modules, "made_by_hand")
     assert pickling.loads(payload.data)() == (4, 4)
 

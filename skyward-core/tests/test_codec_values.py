@@ -209,7 +209,7 @@ class Holder:
 
 def test_a_culprit_is_named_by_its_path_in_the_arguments() -> None:
     model = Holder(lock=threading.Lock())
-    model.me = model
+    vars(model)["me"] = model
     error = refused(1, config={"ok": 1, "model": model})
     assert error.path == "argument 'config'['model'].lock"
     assert "cannot pickle '_thread.lock' object" in error.message

@@ -14,7 +14,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
+import cloudpickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -20,7 +20,7 @@ def politely(function: sky.ComputeFunction[..., str]) -> sky.ComputeFunction[...
     inner = function.fn
 
     def asked(*args: str) -> str:
-        return "please, " + inner(*args)
+        return f"please, {inner(*args)}"
 
     return sky.ComputeFunction(asked)
 

@@ -6,6 +6,7 @@ import functools
 import threading
 import types
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,15 +58,15 @@ def test_the_path_leads_to_the_culprit(kinds: list[str]) -> None:
     culprit = threading.Lock()
     value: Any = culprit
     for kind in kinds:
-        wrap = {
+        wraps: dict[str, Callable[[Any], Any]] = {
             "list": lambda v: [1, v],
             "dict": lambda v: {"a": 1, "k": v},
             "tuple": lambda v: ("x", v),
             "box": Box,
             "deque": lambda v: deque([v]),
             "pair": lambda v: Pair(v, 1),
-        }[kind]
-        value = wrap(value)
+        }
+        value = wraps[kind](value)
     found = unpicklable_path(value, "result")
     assert found is not None
     assert eval(found[0], {"result": value}) is culprit

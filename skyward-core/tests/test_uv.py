@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ def no_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     python = tmp_path / "python"
     monkeypatch.setattr(_uv, "base_python", lambda: str(python))
-    monkeypatch.setattr(_uv.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     return python
 
 
@@ -56,7 +58,7 @@ def test_uv_is_found_on_path_and_beside_the_interpreter(tmp_path: Path, monkeypa
     monkeypatch.setenv("PATH", str(tmp_path))
     assert asyncio.run(find_uv()) == program
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(_uv.sysconfig, "get_path", lambda _name: str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _name: str(tmp_path))
     assert asyncio.run(find_uv()) == program
 
 
