@@ -141,26 +141,44 @@ def gate() -> Any:
 
 
 @pytest.fixture
-def script(tmp_path: Path, provider_source: str) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a program of its own, with ``PROVIDER`` in it replaced by the provider, in a folder with the given files."""
+def start(tmp_path: Path, provider_source: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a program of its own, with ``PROVIDER`` in it replaced by the provider, beside the modules in ``files``."""
+    started: list[subprocess.Popen[str]] = []
 
-    def run(
-        source: str, *, check: bool = True, env: dict[str, str] | None = None, **files: str
-    ) -> subprocess.CompletedProcess[str]:
+    def start(source: str, *, env: dict[str, str] | None = None, **files: str) -> subprocess.Popen[str]:
         for name, text in files.items():
             path = tmp_path / (name.replace("__in__", "/") + ".py")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text))
         main = tmp_path / "main_script.py"
         main.write_text(textwrap.dedent(source).replace("PROVIDER", provider_source))
-        command = [sys.executable, str(main)]
-        elsewhere = tempfile.gettempdir()  # so that the modules are found by the program's folder alone
-        variables = {**os.environ, **(env or {})}
-        done = subprocess.run(
-            command, cwd=elsewhere, env=variables, capture_output=True, text=True, timeout=120, check=False
+        program = subprocess.Popen(
+            [sys.executable, str(main)],
+            cwd=tempfile.gettempdir(),  # so that the modules are found by the program's folder alone
+            env={**os.environ, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        assert not check or done.returncode == 0, done.stderr
-        return done
+        started.append(program)
+        return program
+
+    yield start
+    for program in started:
+        if program.poll() is None:
+            program.kill()
+        program.communicate()
+
+
+@pytest.fixture
+def script(start: Any) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As ``start``, and wait for the program's end, which must be a good one unless ``check`` is false."""
+
+    def run(source: str, *, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        program = start(source, **options)
+        output, errors = program.communicate(timeout=120)
+        assert not check or program.returncode == 0, errors
+        return subprocess.CompletedProcess(program.args, program.returncode, output, errors)
 
     return run
 

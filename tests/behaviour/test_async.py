@@ -22,7 +22,7 @@ def test_the_awaitable_forms_give_what_the_operators_give(pool: sky.ComputePool,
 
 
 def test_many_calls_may_be_awaited_at_once(pool: sky.ComputePool, double: Any) -> None:
-    async def main() -> list[int]:
+    async def main() -> Any:
         return await asyncio.gather(*(pool.arun(double(number)) for number in range(200)))
 
     assert asyncio.run(main()) == list(range(0, 400, 2))
@@ -41,11 +41,11 @@ def test_a_pool_may_be_entered_and_left_without_blocking_the_loop(provider: Any,
         heart = asyncio.create_task(beat())
         async with sky.ComputePool(provider, display="quiet") as pool:
             assert beats > 1
-            assert pool.is_active
+            assert repr(pool).endswith("active>")
             assert await pool.arun(double(1)) == 2
             before = beats
         assert beats > before
-        assert not pool.is_active
+        assert repr(pool).endswith("ended>")
         heart.cancel()
 
     asyncio.run(main())

@@ -32,7 +32,7 @@ def test_a_nested_pool_is_current_inside_and_the_outer_one_again_after_it(provid
 
 
 def test_without_a_pool_the_module_says_what_to_do(double: Any) -> None:
-    with pytest.raises(sky.UsageError, match="no pool is current here.*with sky.ComputePool"):
+    with pytest.raises(sky.UsageError, match=r"no pool is current here.*with sky.ComputePool"):
         double(1) >> sky
 
 
@@ -75,7 +75,7 @@ def test_many_threads_may_dispatch_to_one_pool_at_once(pool: sky.ComputePool, do
 
 def test_a_task_cannot_dispatch_and_is_told_so(pool: sky.ComputePool, double: Any) -> None:
     @sky.compute
-    def dispatch() -> int:
+    def dispatch() -> Any:
         return double(1) >> sky
 
     with pytest.raises(sky.UsageError, match="no pool is current on a node"):

@@ -117,7 +117,7 @@ def test_on_refuses_what_is_no_event_class(provider: Any) -> None:
     with pytest.raises(sky.ConfigurationError, match="is not an event class"):
         pool.on(int, print)  # type: ignore[type-var]
     with pytest.raises(sky.ConfigurationError, match="must be callable"):
-        pool.on(sky.NodeReady, 3)  # type: ignore[arg-type]
+        pool.on(sky.NodeReady, 3)  # type: ignore[call-overload]
 
 
 def test_use_callback_around_a_pool_gets_all_its_events(provider: Any, recorder: Any, double: Any) -> None:

@@ -131,22 +131,21 @@ def test_shutdown_can_drop_what_waits(provider: Any, gate: Any) -> None:
 
 def test_an_executor_brings_its_own_machines(provider: Any) -> None:
     with sky.Executor(provider, nodes=2, display="quiet") as executor:
-        assert executor.pool.is_active
         assert executor.pool.instance_count == 2
         assert sorted(executor.map(abs, [-3, -1, -2])) == [1, 2, 3]
-    assert not executor.pool.is_active
+    assert executor.pool.instance_count == 0
     with pytest.raises(RuntimeError, match="after shutdown"):
         executor.submit(abs, 1)
 
 
 def test_an_executor_without_a_block_starts_with_the_first_submit(provider: Any) -> None:
     executor = sky.Executor(provider, display="quiet")
-    assert not executor.pool.is_active
+    assert executor.pool.instance_count == 0
     future = executor.submit(abs, -4)
-    assert executor.pool.is_active
+    assert executor.pool.instance_count == 1
     executor.shutdown()
     assert future.result() == 4
-    assert not executor.pool.is_active
+    assert executor.pool.instance_count == 0
 
 
 def test_shutdown_without_waiting_ends_the_machines_once_all_is_done(provider: Any, recorder: Any) -> None:

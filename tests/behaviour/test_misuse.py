@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ def test_the_precedence_trap_runs_nothing_and_shows_the_parentheses(
 ) -> None:
     seen = listen(pool)
     with pytest.raises(TypeError, match=r"write `\(double\(\.\.\.\) & double\(\.\.\.\)\) >> pool`"):
-        double(1) & double(2) >> pool  # type: ignore[operator]
+        double(1) & double(2) >> pool
     with pytest.raises(TypeError, match="bind tighter"):
-        double(1) & double(2) @ pool  # type: ignore[operator]
+        double(1) & double(2) @ pool
     assert seen.of(sky.TaskStarted) == []
 
 
@@ -33,7 +32,6 @@ def test_a_pending_is_neither_true_nor_iterable(double: Any) -> None:
 def test_a_call_that_is_never_dispatched_warns(double: Any) -> None:
     with pytest.warns(sky.SkywardWarning, match=r"double\(\.\.\.\) was never dispatched"):
         double(1)
-        gc.collect()
 
 
 def test_what_is_no_target_is_refused(double: Any) -> None:
@@ -53,7 +51,7 @@ def test_a_pool_class_instead_of_a_pool_is_refused(double: Any) -> None:
 
 def test_a_batch_cannot_be_broadcast(pool: sky.ComputePool, double: Any) -> None:
     with pytest.raises(TypeError, match="a batch cannot be broadcast"):
-        (double(1) & double(2)) @ pool  # type: ignore[operator]
+        (double(1) & double(2)) @ pool
 
 
 def test_the_methods_refuse_what_is_no_call(pool: sky.ComputePool, double: Any) -> None:
@@ -61,7 +59,7 @@ def test_the_methods_refuse_what_is_no_call(pool: sky.ComputePool, double: Any) 
     for method in methods:
         with pytest.raises(TypeError, match=r"call it, `double\(\.\.\.\) >> pool`"):
             method(double)
-        with pytest.raises(TypeError, match="pool.run_batch"):
+        with pytest.raises(TypeError, match=r"pool\.run_batch"):
             method(double(1) & double(2))
         with pytest.raises(TypeError, match="is no call of a compute function"):
             method(3)
@@ -72,7 +70,6 @@ def test_the_methods_refuse_what_is_no_call(pool: sky.ComputePool, double: Any) 
 def test_gather_of_a_list_says_to_unpack_it(double: Any) -> None:
     with pytest.raises(TypeError, match=r"unpack it, `gather\(\*calls\)`"):
         sky.gather([double(1)])  # type: ignore[call-overload]
-    gc.collect()
 
 
 def test_wrong_arguments_are_refused_where_the_call_is_written(double: Any) -> None:
@@ -118,7 +115,7 @@ def test_a_misspelt_name_is_answered_with_the_near_ones() -> None:
     with pytest.raises(AttributeError, match="did you mean 'gather'"):
         sky.gathr  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(AttributeError):
-        sky._no_such_thing  # noqa: B018
+        sky._no_such_thing  # type: ignore[attr-defined]  # noqa: B018
     assert not hasattr(sky, "nothing_of_this_kind")
 
 

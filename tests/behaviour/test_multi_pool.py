@@ -80,7 +80,7 @@ def test_coroutines_enter_several_pools_too(provider: Any, double: Any) -> None:
     async def main() -> None:
         one, two = (sky.ComputePool(provider, display="quiet") for _ in range(2))
         async with sky.MultiPool(one, two) as (first, second):
-            assert await asyncio.gather(first.arun(double(1)), second.arun(double(2))) == [2, 4]
+            assert list(await asyncio.gather(first.arun(double(1)), second.arun(double(2)))) == [2, 4]
         assert not one.is_active
         assert not two.is_active
         fine, impossible = sky.ComputePool(provider, display="quiet"), sky.ComputePool(provider, cpu=1_000_000)

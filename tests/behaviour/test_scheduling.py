@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import wait
+import asyncio
 from typing import Any
 
 import skyward as sky
@@ -65,19 +65,17 @@ def test_long_and_short_tasks_share_two_nodes(pool: sky.ComputePool, double: Any
         threading.Event().wait()
 
     seen = listen(pool)
-    long = pool.submit(endless())
-    busy = seen.wait(lambda event: isinstance(event, sky.TaskStarted) and event.name == "endless")
-    short = [pool.submit(double(number)) for number in range(50)]
-    wait(short)
-    assert [future.result() for future in short] == list(range(0, 100, 2))
-    assert not long.done()
-    assert {event.node for event in seen.of(sky.TaskCompleted)} == {1 - busy.node}
-    stop_all(pool, [long])
 
+    async def main() -> None:
+        long = asyncio.create_task(pool.arun(endless()))
+        busy = await asyncio.to_thread(
+            seen.wait, lambda event: isinstance(event, sky.TaskStarted) and event.name == "endless"
+        )
+        short = await pool.arun_batch(sky.gather(*(double(number) for number in range(50))))
+        assert short == tuple(range(0, 100, 2))
+        assert not long.done()
+        assert {event.node for event in seen.of(sky.TaskCompleted)} == {1 - busy.node}
+        long.cancel()
+        await asyncio.wait([long])
 
-def stop_all(pool: sky.ComputePool, futures: list[Any]) -> None:
-    """Interrupt what runs, as Ctrl-C in a ``>>`` does."""
-    pool._engine.dispatcher.cancel([future._pending_task for future in futures])
-    wait(futures)
-    for future in futures:
-        assert isinstance(future.exception(), sky.TaskCancelled)
+    asyncio.run(main())

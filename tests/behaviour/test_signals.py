@@ -12,47 +12,55 @@ import pytest
 
 import skyward as sky
 
+HANDLERS = """
+    import asyncio, signal
+    import skyward as sky
 
-def test_sigterm_means_again_what_it_meant_before(provider: Any) -> None:
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    with sky.ComputePool(provider, display="quiet"):
-        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-        with sky.ComputePool(provider, display="quiet"):
+    def default():
+        found = [signal.getsignal(signal.SIGTERM) == signal.SIG_DFL]
+        return [*found, signal.getsignal(signal.SIGINT) is signal.default_int_handler]
+
+    def make(**parameters):
+        return sky.ComputePool(PROVIDER, display="quiet", **parameters)
+
+    assert default() == [True, True]
+    with make():
+        assert default()[0] is False
+        with make():
             pass
-        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert default()[0] is False
+    assert default() == [True, True]
 
-
-def test_sigterm_is_given_back_by_pools_of_every_kind(provider: Any) -> None:
-    import asyncio
-
-    async def main() -> None:
-        async with sky.ComputePool(provider, display="quiet"):
-            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    async def main():
+        async with make():
+            assert default()[0] is False
 
     asyncio.run(main())
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    with sky.MultiPool(*(sky.ComputePool(provider, display="quiet") for _ in range(2))):
-        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    with sky.Executor(provider, display="quiet"):
-        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    with pytest.raises(sky.NoAvailableProviderError), sky.ComputePool(provider, cpu=1_000_000, display="quiet"):
-        pass
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert default() == [True, True]
+    with sky.MultiPool(make(), make()):
+        assert default()[0] is False
+    assert default() == [True, True]
+    with sky.Executor(PROVIDER, display="quiet"):
+        assert default()[0] is False
+    assert default() == [True, True]
+    try:
+        make(cpu=1_000_000).__enter__()
+    except sky.NoAvailableProviderError:
+        assert default() == [True, True]
 
-
-def test_a_handler_of_the_programs_own_stays(provider: Any) -> None:
-    def mine(number: int, frame: Any) -> None: ...
+    def mine(number, frame): ...
 
     signal.signal(signal.SIGTERM, mine)
-    try:
-        with sky.ComputePool(provider, display="quiet"):
-            assert signal.getsignal(signal.SIGTERM) is mine
-        assert signal.getsignal(signal.SIGTERM) is mine
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, mine)
+    with make():
+        assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is mine
+    assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is mine
+    print("done")
+"""
+
+
+def test_signals_mean_after_a_pool_what_they_meant_before_and_handlers_of_the_programs_own_stay(script: Any) -> None:
+    assert script(HANDLERS).stdout == "done\n"
 
 
 PROGRAM = """
@@ -74,7 +82,6 @@ PROGRAM = """
     def on_event(event):
         if isinstance(event, sky.LogLine):
             print(event.line, flush=True)
-            os.kill(os.getpid(), signal.SIGNAL)
         elif isinstance(event, sky.ClusterDestroyed):
             print("destroyed", flush=True)
 
@@ -84,24 +91,39 @@ PROGRAM = """
 """
 
 
+@pytest.fixture
+def signalled(start: Any) -> Any:
+    """Run a program that prints a line from each task, and signal it at each; gives exit code, lines and errors."""
+
+    def run(source: str, number: signal.Signals) -> tuple[int, list[str], str]:
+        program = start(source)
+        lines = []
+        for line in program.stdout:
+            lines.append(line.rstrip())
+            if line.startswith("pid "):
+                program.send_signal(number)
+        _, errors = program.communicate(timeout=120)
+        return program.returncode, lines, errors
+
+    return run
+
+
 def _gone(lines: list[str]) -> bool:
     pid = int(next(line for line in lines if line.startswith("pid ")).split()[1])
     return not Path(f"/proc/{pid}").exists()
 
 
-def test_sigterm_leaves_the_block_in_order(script: Any) -> None:
-    done = script(PROGRAM.replace("SIGNAL", "SIGTERM").replace("DISPATCH", "endless() >> pool"), check=False)
-    lines = done.stdout.splitlines()
-    assert done.returncode == 128 + signal.SIGTERM
+def test_sigterm_leaves_the_block_in_order(signalled: Any) -> None:
+    code, lines, _ = signalled(PROGRAM.replace("DISPATCH", "endless() >> pool"), signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM
     assert lines[1:] == ["destroyed"]
     assert _gone(lines)
 
 
-def test_ctrl_c_in_a_dispatch_ends_the_program_in_order(script: Any) -> None:
-    done = script(PROGRAM.replace("SIGNAL", "SIGINT").replace("DISPATCH", "endless() >> pool"), check=False)
-    lines = done.stdout.splitlines()
-    assert done.returncode in (-signal.SIGINT, 1)
-    assert "KeyboardInterrupt" in done.stderr
+def test_ctrl_c_in_a_dispatch_ends_the_program_in_order(signalled: Any) -> None:
+    code, lines, errors = signalled(PROGRAM.replace("DISPATCH", "endless() >> pool"), signal.SIGINT)
+    assert code in (-signal.SIGINT, 1)
+    assert "KeyboardInterrupt" in errors
     assert lines[1:] == ["destroyed"]
     assert _gone(lines)
 
@@ -112,19 +134,18 @@ GO_ON = """
         except KeyboardInterrupt:
             print("interrupted", double(4) >> pool, flush=True)
         try:
-            sky.gather(endless(), endless()) >> pool
+            sky.gather(endless(), double(1), double(2)) >> pool
         except KeyboardInterrupt:
             print("again", double(5) >> pool, flush=True)
         sys.exit(7)
 """
 
 
-def test_after_ctrl_c_in_a_dispatch_the_pool_is_usable(script: Any) -> None:
-    source = textwrap.dedent(PROGRAM).replace("SIGNAL", "SIGINT").replace("    DISPATCH", GO_ON)
-    done = script(source, check=False)
-    lines = [line for line in done.stdout.splitlines() if not line.startswith("pid ")]
-    assert lines == ["interrupted 8", "again 10", "destroyed"]
-    assert done.returncode == 7
+def test_after_ctrl_c_in_a_dispatch_the_pool_is_usable(signalled: Any) -> None:
+    source = textwrap.dedent(PROGRAM).replace("    DISPATCH", textwrap.indent(textwrap.dedent(GO_ON), " " * 8))
+    code, lines, _ = signalled(source, signal.SIGINT)
+    assert [line for line in lines if not line.startswith("pid ")] == ["interrupted 8", "again 10", "destroyed"]
+    assert code == 7
 
 
 ASYNC = """
@@ -140,7 +161,6 @@ ASYNC = """
     def on_event(event):
         if isinstance(event, sky.LogLine):
             print(event.line, flush=True)
-            os.kill(os.getpid(), signal.SIGNAL)
         elif isinstance(event, sky.ClusterDestroyed):
             print("destroyed", flush=True)
 
@@ -152,11 +172,10 @@ ASYNC = """
 """
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_an_asynchronous_block_is_left_in_order_too(script: Any, name: str) -> None:
-    done = script(ASYNC.replace("SIGNAL", name), check=False)
-    lines = done.stdout.splitlines()
-    assert done.returncode != 0
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_asynchronous_block_is_left_in_order_too(signalled: Any, number: signal.Signals) -> None:
+    code, lines, _ = signalled(ASYNC, number)
+    assert code != 0
     assert lines[1:] == ["destroyed"]
     assert _gone(lines)
 

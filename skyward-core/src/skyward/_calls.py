@@ -144,14 +144,14 @@ class Calls:
 
     # encoding and decoding
 
-    def _tasks(self, batch: PendingBatch[*tuple[Any, ...]]) -> list[Task]:
+    def _tasks(self, batch: object) -> list[Task]:
         if not isinstance(batch, PendingBatch):
             silence(batch)
             raise TypeError(f"{_described(batch)} is no batch of calls: make one with `&` or sky.gather(...)")
         batch.dispatched = True
         return [self._task(pending) for pending in batch.pendings]
 
-    def _task(self, pending: PendingCompute[Any], node: int | None = None) -> Task:
+    def _task(self, pending: object, node: int | None = None) -> Task:
         if not isinstance(pending, PendingCompute):
             silence(pending)
             raise TypeError(f"{_described(pending)} is no call of a compute function: {_remedy(pending)}")

@@ -12,6 +12,8 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+from skyward import _wakeup
+
 __all__ = ["hold", "release", "shield"]
 
 
@@ -97,6 +99,7 @@ def hold() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _handle)
         shield.installed = True
+    _wakeup.start()
 
 
 def release() -> None:
@@ -107,6 +110,7 @@ def release() -> None:
     # Where the last pool is closed by another thread, the handlers stay, and do what the default ones would have done.
     if _pools or not _in_main_thread():
         return
+    _wakeup.stop()
     if signal.getsignal(signal.SIGTERM) is _handle:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is _handle:
@@ -119,6 +123,7 @@ def _after_fork() -> None:
     global _pools
     if _pools:
         _pools = 0
+        _wakeup.forget()
         if signal.getsignal(signal.SIGTERM) is _handle:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if signal.getsignal(signal.SIGINT) is _handle:

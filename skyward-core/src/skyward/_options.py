@@ -89,10 +89,7 @@ def check_options(
     slots = _count("concurrency", concurrency)
     if device is not None and device.mig is not None and slots == 1:
         slots = device.worker_count
-    if machine is not None and (not isinstance(machine, str) or not machine):
-        raise ConfigurationError(
-            f"machine is {machine!r}; give the provider's name of a machine, such as 'p5.48xlarge'"
-        )
+    _machine(machine)
     if on_event is not None:
         _callback(on_event)
     spec = ComputeSpec(
@@ -147,7 +144,17 @@ def _providers(value: ProviderLike | None) -> tuple[Provider, ...]:
     return found
 
 
+def _machine(value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigurationError(f"machine is {value!r}; give the provider's name of a machine, such as 'p5.48xlarge'")
+
+
 def _selection(value: SelectionLike) -> SelectionLike:
+    _strategy(value)
+    return value
+
+
+def _strategy(value: object) -> None:
     if isinstance(value, str):
         _choice("selection", value, SELECTIONS)
     elif not callable(value) or isinstance(value, type):
@@ -155,7 +162,6 @@ def _selection(value: SelectionLike) -> SelectionLike:
     elif inspect.iscoroutinefunction(value):
         name = getattr(value, "__name__", repr(value))
         raise ConfigurationError(f"selection is the coroutine function {name}; give a plain one: nothing awaits it")
-    return value
 
 
 def _callback(value: object) -> None:
@@ -216,7 +222,7 @@ def _volumes(value: Sequence[Volume] | None) -> tuple[Volume, ...]:
     return found
 
 
-def _environment(value: Mapping[str, str] | None) -> Variables:
+def _environment(value: object) -> Variables:
     if value is None:
         return Variables()
     if not isinstance(value, Mapping):

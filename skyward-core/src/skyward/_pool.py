@@ -6,7 +6,7 @@ import concurrent.futures
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
-from typing import TYPE_CHECKING, Any, Literal, Never, Self
+from typing import TYPE_CHECKING, Any, Literal, Never, Self, overload
 
 from skyward import _current, _guards
 from skyward._engine import Engine
@@ -162,7 +162,7 @@ class ComputePool:
             TaskError: the task could not be run to its end.
             Exception: whatever the function raised.
         """
-        _guards.refuse_in_running_loop("pending >> pool", "await pool.arun(pending)")
+        _guards.refuse_in_running_loop("pending >> pool", "await pool.arun(pending)", pending)
         result: R = self._calls.run(pending)
         return result
 
@@ -171,12 +171,12 @@ class ComputePool:
 
         When some fail, the first error in the batch's order is raised after all have ended.
         """
-        _guards.refuse_in_running_loop("batch >> pool", "await pool.arun_batch(batch)")
+        _guards.refuse_in_running_loop("batch >> pool", "await pool.arun_batch(batch)", batch)
         return self._calls.run_batch(batch)
 
     def broadcast[R](self, pending: PendingCompute[R], /) -> tuple[R, ...]:
         """Run a call once on every node and return the results in node order; what ``pending @ pool`` does."""
-        _guards.refuse_in_running_loop("pending @ pool", "await pool.abroadcast(pending)")
+        _guards.refuse_in_running_loop("pending @ pool", "await pool.abroadcast(pending)", pending)
         return self._calls.broadcast(pending)
 
     async def arun[R](self, pending: PendingCompute[R], /) -> R:
@@ -229,9 +229,15 @@ class ComputePool:
         """Where the pool's events go."""
         return self._engine.events
 
+    @overload
     def on[E: SkywardEvent](
-        self, event: type[E] | tuple[type[E], ...], handler: Callable[[E], object] | None = None
-    ) -> Any:
+        self, event: type[E] | tuple[type[E], ...]
+    ) -> Callable[[Callable[[E], None]], Callable[[E], None]]: ...
+    @overload
+    def on[E: SkywardEvent](
+        self, event: type[E] | tuple[type[E], ...], handler: Callable[[E], object]
+    ) -> Callable[[], None]: ...
+    def on(self, event: Any, handler: Any = None) -> Any:
         """Call ``handler`` with each event of a class; as a decorator when no handler is given.
 
         Args:
@@ -242,14 +248,14 @@ class ComputePool:
             A function that ends the subscription; as a decorator, the handler itself.
         """
         types = event if isinstance(event, tuple) else (event,)
-        if handler is None:
+        if handler is not None:
+            return self._engine.events.subscribe(handler, types)
 
-            def decorate(function: Callable[[E], object]) -> Callable[[E], object]:
-                self._engine.events.subscribe(function, types)  # type: ignore[arg-type]
-                return function
+        def decorate(function: Any) -> Any:
+            self._engine.events.subscribe(function, types)
+            return function
 
-            return decorate
-        return self._engine.events.subscribe(handler, types)  # type: ignore[arg-type]
+        return decorate
 
     def extend(self, seconds: float) -> None:
         """Move the moment at which the machines end themselves to ``seconds`` from now."""
@@ -264,9 +270,4 @@ class ComputePool:
         return f"<ComputePool of {self._options.spec.nodes} node(s) on {names}, {self._engine.state}>"
 
 
-_PARAMETERS = tuple(
-    name
-    for name in ComputePool.__init__.__annotations__
-    if name not in ("return", "unknown")
-)
-
+_PARAMETERS = tuple(name for name in ComputePool.__init__.__annotations__ if name not in ("return", "unknown"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from skyward._pool import ComputePool
 from skyward.errors import ConfigurationError
@@ -28,8 +28,7 @@ def pool[**P, R](
     Raises:
         ConfigurationError: as of ``ComputePool``.
     """
-    if callable(provider) and not isinstance(provider, type) and not hasattr(provider, "capabilities"):
-        raise ConfigurationError("@sky.pool needs parentheses: write @sky.pool() or @sky.pool(nodes=4)")
+    _refuse_function(provider)
 
     def make() -> ComputePool:
         return ComputePool(provider, **parameters)
@@ -49,7 +48,7 @@ def pool[**P, R](
                 async with make():
                     return await function(*args, **kwargs)
 
-            return in_async_pool  # type: ignore[return-value]
+            return cast("Callable[P, R]", in_async_pool)  # a coroutine function in, one out
 
         @functools.wraps(function)
         def in_pool(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -59,3 +58,8 @@ def pool[**P, R](
         return in_pool
 
     return decorate
+
+
+def _refuse_function(provider: object) -> None:
+    if callable(provider) and not isinstance(provider, type) and not hasattr(provider, "capabilities"):
+        raise ConfigurationError("@sky.pool needs parentheses: write @sky.pool() or @sky.pool(nodes=4)")

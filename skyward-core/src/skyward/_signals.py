@@ -39,8 +39,8 @@ def finish(endings: Sequence[concurrent.futures.Future[None]], remaining: Callab
         try:
             concurrent.futures.wait(endings)
             break
-        except (KeyboardInterrupt, SystemExit) as error:
-            interrupted = error
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            interrupted = interrupt
             left = ", ".join(remaining()) or "the last connections"
             print(f"still removing {left}: please wait, or they would go on costing", file=sys.stderr)  # noqa: T201
     errors = [failure for ending in endings if (failure := ending.exception()) is not None]

@@ -87,7 +87,7 @@ class PendingCompute[R](NotAResult):
             run, _ = target.run, target.run_batch
         except AttributeError:
             raise wrong_target(self, ">>", target) from None
-        if type(target) is type:
+        if isinstance(target, type):
             raise wrong_target(self, ">>", target)
         if followed_by_and(frame := sys._getframe(1)):
             refuse_lost_operand(self, frame)
@@ -100,7 +100,7 @@ class PendingCompute[R](NotAResult):
             broadcast, _ = target.broadcast, target.run_batch
         except AttributeError:
             raise wrong_target(self, "@", target) from None
-        if type(target) is type:
+        if isinstance(target, type):
             raise wrong_target(self, "@", target)
         if followed_by_and(frame := sys._getframe(1)):
             refuse_lost_operand(self, frame)
@@ -159,7 +159,7 @@ class PendingBatch[*Ts](NotAResult):
             run_batch, _ = target.run_batch, target.run
         except AttributeError:
             raise wrong_target(self, ">>", target) from None
-        if type(target) is type:
+        if isinstance(target, type):
             raise wrong_target(self, ">>", target)
         if followed_by_and(frame := sys._getframe(1)):
             refuse_lost_operand(self, frame)
