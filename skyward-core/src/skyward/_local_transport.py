@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from typing import TYPE_CHECKING
 
 from skyward.errors import NodeLost
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
+from skyward.worker.greeting import roomy
 from skyward.worker.protocol import Kind, encode
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ class LocalTransport:
     def _connect(self, name: str) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                with contextlib.suppress(OSError):
-                    connection.setsockopt(socket.SOL_SOCKET, option, 4 << 20)
+            roomy(connection)
             connection.connect(f"{self._machine.folder}/{name}.sock")
         except BaseException:
             connection.close()

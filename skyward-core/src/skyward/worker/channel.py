@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Buffer, Callable, Iterator
 
-from skyward.worker.greeting import greet, refuse
+from skyward.worker.greeting import greet, refuse, roomy
 from skyward.worker.protocol import Frame, FrameError, FrameReader, Kind, encode, head_of, size_of
 
 __all__ = ["Channel"]
@@ -153,6 +153,7 @@ class Channel:
         peer, reader, rest = met
         self._drop()
         peer.setblocking(False)
+        roomy(peer)
         self._peer, self._reader = peer, reader
         self._poll.register(peer, select.POLLIN)
         done = [sequence for sequence, _ in self._results]

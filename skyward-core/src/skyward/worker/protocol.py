@@ -16,6 +16,7 @@ import contextlib
 import mmap
 import pickle
 import struct
+import sys
 from collections.abc import Buffer, Sequence
 from enum import IntEnum
 from typing import Any, Final
@@ -52,6 +53,9 @@ _SMALL: Final = 32 << 10
 """A piece up to this size is gathered in the scratch buffer; a larger one is received straight into its own."""
 _HUGE: Final = 1 << 20
 """From this size a buffer is mapped memory, which the kernel may back with huge pages (far fewer page faults)."""
+
+_SPARE_FOR: Final = 16
+"""Small frames after which memory that was kept for the next large buffer is given back."""
 
 
 class Kind(IntEnum):
@@ -173,6 +177,8 @@ class FrameReader:
         "_lengths",
         "_pieces",
         "_scratch",
+        "_small_frames",
+        "_spare",
         "_start",
         "_target",
     )
@@ -187,6 +193,8 @@ class FrameReader:
         self._pieces: list[Buffer] = []
         self._body = 0
         self._target: Buffer = b""
+        self._spare: Buffer | None = None
+        self._small_frames = 0
         self._direct: memoryview | None = None
         self._filled = 0
 
@@ -235,7 +243,7 @@ class FrameReader:
             self._start += need
             self._piece(piece, frames)
             return True
-        self._target = allocate(need)
+        self._target = self._memory(need)
         self._direct = memoryview(self._target)
         self._filled = min(available, need)
         self._direct[: self._filled] = self._scratch[self._start : self._start + self._filled]
@@ -246,6 +254,16 @@ class FrameReader:
         self._piece(self._target, frames)
         self._target = b""
         return True
+
+    def _memory(self, size: int) -> Buffer:
+        """Memory for a large buffer: that of the last one if nobody refers to it any more: its pages are there."""
+        self._small_frames = 0
+        spare = self._spare
+        if spare is not None and size_of(spare) == size and _references(self) == _UNSHARED + 1:  # the name above
+            return spare
+        spare = allocate(size)
+        self._spare = spare if size >= _HUGE else None
+        return spare
 
     def _header(self, available: int, frames: list[Frame]) -> bool:
         if available < HEADER.size:
@@ -263,24 +281,33 @@ class FrameReader:
             raise FrameError(f"a frame of {head} + {body} bytes in {count} buffers is over the limits")
         if count == 0 and body:
             raise FrameError("a frame announces a body without buffers")
-        if count <= 1 and head + body <= _SMALL:  # most frames: taken whole, in one go
-            begin = self._start + HEADER.size
-            middle = begin + head
-            if available < HEADER.size + head + (8 + body if count else 0):
-                return False
-            buffers: list[Buffer] = []
-            if count:
-                if _LENGTH.unpack_from(self._scratch, middle)[0] != body:
-                    raise FrameError("a frame's buffers do not add up to its body")
-                buffers.append(bytearray(self._scratch[middle + 8 : middle + 8 + body]))
-            frames.append(Frame(kind, number, flags, bytes(self._scratch[begin:middle]), buffers))
-            self._start = middle + (8 + body if count else 0)
-            return True
+        if count <= 1 and head + body <= _SMALL:  # most frames
+            return self._whole(available, frames, (kind, number, flags), head, 8 + body if count else 0)
         self._start += HEADER.size
         self._frame = (kind, number, flags)
         self._body = body
         self._lengths = [head, 8 * count] if count else [head]
         self._pieces = []
+        return True
+
+    def _whole(self, available: int, frames: list[Frame], names: tuple[int, int, int], head: int, rest: int) -> bool:
+        """Take a small frame in one go: ``head`` bytes, then ``rest`` bytes of one buffer's length and the buffer."""
+        if available < HEADER.size + head + rest:
+            return False
+        begin = self._start + HEADER.size
+        middle = begin + head
+        end = middle + rest
+        buffers: list[Buffer] = []
+        if rest:
+            if _LENGTH.unpack_from(self._scratch, middle)[0] != rest - 8:
+                raise FrameError("a frame's buffers do not add up to its body")
+            buffers.append(bytearray(self._scratch[middle + 8 : end]))
+        kind, number, flags = names
+        frames.append(Frame(kind, number, flags, bytes(self._scratch[begin:middle]), buffers))
+        self._start = end
+        self._small_frames += 1
+        if self._small_frames > _SPARE_FOR:
+            self._spare = None
         return True
 
     def _piece(self, piece: Buffer, frames: list[Frame]) -> None:
@@ -298,3 +325,18 @@ class FrameReader:
             frames.append(Frame(kind, number, flags, self._pieces[0], self._pieces[2:]))
             self._frame = None
             self._pieces = []
+
+
+def _references(reader: FrameReader) -> int:
+    """How many references there are to the memory that a reader keeps, the reader's and this call's included."""
+    return sys.getrefcount(reader._spare)
+
+
+def _unshared() -> int:
+    """What `_references` gives for memory that nobody else refers to; interpreters count a call's differently."""
+    reader = FrameReader()
+    reader._spare = bytearray(1)
+    return _references(reader)
+
+
+_UNSHARED: Final = _unshared()
