@@ -132,7 +132,7 @@ async def _exit_of(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is not None:
         return
     if sys.platform != "linux":
-        while process.poll() is None:
+        while process.poll() is None:  # noqa: ASYNC110  nothing announces it there
             await asyncio.sleep(0.005)
         return
     loop = asyncio.get_running_loop()
@@ -197,7 +197,7 @@ def accelerator_here() -> Accelerator | None:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
         name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0)) if count else ""
-    except Exception:  # no library, no driver, no device: the library has many ways to say so
+    except Exception:  # noqa: BLE001  no library, no driver, no device: the library has many ways to say so
         return None
     if not count:
         return None

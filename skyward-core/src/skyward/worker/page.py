@@ -25,18 +25,19 @@ _REMEMBERED = (4096 - _RECALLED) // 8
 class Page:
     """Numbers in shared memory: the sequences last started, running (0 for none), cancelled, and taken back."""
 
-    __slots__ = ("_descriptor", "_memory")
+    __slots__ = ("_cells", "_descriptor", "_memory")
 
     def __init__(self, directory: str) -> None:
         self._descriptor = _nameless_file(directory)
         os.ftruncate(self._descriptor, mmap.PAGESIZE)
         self._memory = mmap.mmap(self._descriptor, mmap.PAGESIZE)
+        self._cells = memoryview(self._memory).cast("Q")  # each is read and written in one piece
 
     def _get(self, offset: int) -> int:
-        return int.from_bytes(self._memory[offset : offset + 8], "little")
+        return self._cells[offset >> 3]
 
     def _set(self, offset: int, value: int) -> None:
-        self._memory[offset : offset + 8] = value.to_bytes(8, "little")
+        self._cells[offset >> 3] = value
 
     @property
     def started(self) -> int:
@@ -89,14 +90,17 @@ class Page:
             return self._get(_place(sequence)) != sequence and self._start(sequence, task)
 
     def _start(self, sequence: int, task: int) -> bool:
-        if self._get(_STARTED) >= sequence:
+        cells = self._cells
+        if cells[_STARTED >> 3] >= sequence:
             return False
-        self._memory[:24] = sequence.to_bytes(8, "little") * 2 + task.to_bytes(8, "little")
+        cells[_TASK >> 3] = task
+        cells[_RUNNING >> 3] = sequence
+        cells[_STARTED >> 3] = sequence
         return True
 
     def finish(self) -> None:
         """Slot: the task has ended."""
-        self._memory[8:16] = bytes(8)
+        self._cells[_RUNNING >> 3] = 0
 
     def cancel(self, sequence: int) -> None:
         """Supervisor: the task is to be interrupted."""
@@ -129,6 +133,7 @@ class Page:
 
     def close(self) -> None:
         """Unmap the page; the memory goes with its last user."""
+        self._cells.release()
         self._memory.close()
         os.close(self._descriptor)
 
