@@ -101,7 +101,7 @@ def test_a_task_that_waits_or_was_sent_ahead_is_cancelled_without_running(
     async def main() -> None:
         async with small() as pool:
             first = asyncio.create_task(pool.arun(wait("first")))
-            while not (tmp_path / "first.began").exists():
+            while not (tmp_path / "first.began").exists():  # noqa: ASYNC110  a file wakes nobody
                 await asyncio.sleep(0.001)
             others = [asyncio.create_task(pool.arun(wait(f"other{number}"))) for number in range(5)]
             await asyncio.sleep(0)
@@ -128,7 +128,8 @@ def test_a_late_interrupt_never_strikes_the_task_behind(small: Callable[..., Any
 
     async def main() -> None:
         async with small(concurrency=2) as pool:
-            kept, dropped = [], []
+            kept: list[asyncio.Task[int]] = []
+            dropped: list[asyncio.Task[int]] = []
             for number in range(600):
                 task = asyncio.create_task(pool.arun(quick(number)))
                 (dropped if number % 2 else kept).append(task)

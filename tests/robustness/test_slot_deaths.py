@@ -212,7 +212,9 @@ def test_a_copy_of_the_slot_that_a_task_forks_does_not_answer_in_its_place(small
 MEMORY = Path("/sys/fs/cgroup/memory")
 
 
-@pytest.mark.skipif(not (MEMORY / "memory.limit_in_bytes").exists(), reason="needs control groups of version 1, as root")
+@pytest.mark.skipif(
+    not (MEMORY / "memory.limit_in_bytes").exists(), reason="needs control groups of version 1, as root"
+)
 def test_a_slot_that_the_kernel_kills_for_memory_is_named_so(small: Callable[..., Any]) -> None:
     group = MEMORY / f"skyward-{__import__('os').getpid()}"
     try:
