@@ -100,7 +100,7 @@ class _Session(LocalSession):
 
 
 @frozen
-class Failing(sky.Local):  # type: ignore[misc]
+class Failing(sky.Local):
     """Local nodes behind a relay."""
 
     relay: Relay = field(eq=False)

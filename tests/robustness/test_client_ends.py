@@ -29,10 +29,13 @@ with pool(nodes=2):
     time.sleep(1000)
 """
 
-TASK = RUNNING + """
+TASK = (
+    RUNNING
+    + """
 with pool(nodes=2, on_event=notice) as p:
     busy() >> p
 """
+)
 
 PROVISIONING = """
 import skyward._local_processes as processes
