@@ -48,6 +48,19 @@ HANDLERS = """
     except sky.NoAvailableProviderError:
         assert default() == [True, True]
 
+    assert signal.set_wakeup_fd(-1) == -1
+    assert signal.getsignal(signal.SIGURG) == signal.SIG_DFL
+
+    async def own():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
+        async with make():
+            pass
+        own = signal.set_wakeup_fd(-1)
+        assert own != -1
+        signal.set_wakeup_fd(own)
+
+    asyncio.run(own())
+
     def mine(number, frame): ...
 
     signal.signal(signal.SIGTERM, mine)

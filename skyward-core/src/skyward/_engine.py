@@ -37,6 +37,8 @@ __all__ = ["Engine"]
 _log = logging.getLogger("skyward.pool")
 
 _COST_EVERY = 30.0
+_UNTIL_KNOWN = 0.5
+"""Seconds between looks for the lease, which is known once the providers have been asked."""
 _WARN_BEFORE = 300.0
 """Seconds before the machines end themselves at which a warning event comes."""
 _STATES = {"being entered": "is being entered", "leaving": "is ending", "ended": "has ended"}
@@ -163,6 +165,7 @@ class Engine:
         self._made_reactor = Reactor("skyward-io")
         self.dispatcher = Dispatcher(self.events, self.reactor)
         self._made_road = Road(self._options, self.events, self.reactor, self.dispatcher, self._cost)
+        self._keep_leases()
         self._provisioning = self._loop.start(self._road.provision())
         return self._provisioning
 
@@ -174,9 +177,6 @@ class Engine:
         if deadline is not None:
             moment = time.strftime("%H:%M:%S", time.localtime(deadline))
             _log.info("the machines end themselves at %s (timeout=%g)", moment, self._options.spec.timeout or 0)
-        lease = self._road.lease
-        if lease is not None:
-            self._every(lease / 4, self._renew)
         self._every(_COST_EVERY, lambda: self.events.emit(self._cost.update()))
         self._every(1.0, self._watch_deadline)
 
@@ -188,9 +188,15 @@ class Engine:
 
         self.reactor.call_later(seconds, again)
 
-    def _renew(self) -> None:
+    def _keep_leases(self) -> None:
+        """Say a word to every node now and then: from the start, for the first ones wait until the last one is ready."""
+        if self.state not in ("being entered", "active"):
+            return
+        lease = self._road.lease
         for node in list(self.dispatcher.nodes.values()):
             node.renew()
+        if lease is not None or self.state == "being entered":
+            self.reactor.call_later(_UNTIL_KNOWN if lease is None else lease / 4, self._keep_leases)
 
     def _watch_deadline(self) -> None:
         deadline = self._road.deadline

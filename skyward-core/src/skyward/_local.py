@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -53,6 +54,7 @@ class LocalSession:
     def __init__(self, identity: PoolIdentity) -> None:
         self._identity = identity
         self._folder: str | None = None
+        self._numbers = itertools.count()  # never used twice: a machine may be ending while another takes its place
         self._machines: dict[str, Instance] = {}
         self._processes: dict[str, _local_processes.Machine] = {}
 
@@ -84,8 +86,9 @@ class LocalSession:
             self._folder = _private_folder()
         launched: list[Instance] = []
         for node in request.nodes:
-            name = f"local-{self._identity.pool_id}-{node}-{len(self._machines)}"
-            folder = os.path.join(self._folder, f"n{len(self._machines)}")
+            number = next(self._numbers)
+            name = f"local-{self._identity.pool_id}-{node}-{number}"
+            folder = os.path.join(self._folder, f"n{number}")
             try:
                 machine = _local_processes.start(name, folder, self._identity)
             except OSError as error:
@@ -137,7 +140,7 @@ class LocalSession:
         """The Unix sockets of a machine."""
         from skyward._local_transport import LocalTransport
 
-        return LocalTransport(self._processes[instance.id], self._identity.token, wire)
+        return LocalTransport(self._processes[instance.id], self._identity.token, wire, self._identity.lease)
 
     async def close(self) -> None:
         """Remove the pool's folder; its nodes have removed their own."""

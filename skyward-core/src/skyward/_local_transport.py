@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 from skyward.errors import NodeLost
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
 from skyward.worker.greeting import roomy
-from skyward.worker.protocol import Kind, encode
+from skyward.worker.protocol import Frame, Kind, encode
 
 if TYPE_CHECKING:
     from skyward._local_processes import Machine
@@ -19,9 +21,13 @@ __all__ = ["LocalTransport"]
 
 
 class LocalTransport:
-    """Reaches one machine over the sockets in its folder."""
+    """Reaches one machine over the sockets in its folder.
 
-    def __init__(self, machine: Machine, token: bytes, wire: Wire) -> None:
+    ``lease`` is the machine's, in seconds.
+    """
+
+    def __init__(self, machine: Machine, token: bytes, wire: Wire, lease: float | None) -> None:
+        self._lease = lease
         self._wire = wire
         self._machine = machine
         self._token = token
@@ -32,15 +38,24 @@ class LocalTransport:
 
         if not image.pip and image.python == client_python():
             return Interpreter()
-        from skyward._environment import ensure_environment
-        from skyward._payload import stage
+        keeping = asyncio.create_task(self._keep_lease())
+        try:
+            return await _build(image, report)
+        finally:
+            keeping.cancel()
 
-        python = await ensure_environment(image, extra=("psutil",), report=report)
-        begun = time.monotonic()
-        report("skyward", "started", None)
-        payload = await stage()
-        report("skyward", "completed", time.monotonic() - begun)
-        return Interpreter(python=str(python), front=(str(payload.front),), back=(str(payload.back),))
+    async def _keep_lease(self) -> None:
+        """Say a word now and then: the machine runs already, and nobody else talks to it before it is configured."""
+        if self._lease is None:
+            return
+        with contextlib.suppress(ConnectionError, NodeLost):  # whoever configures it meets the same, and reports it
+            link = await self.open("control", _Deaf())
+            try:
+                while True:
+                    link.send(encode(Kind.PING))
+                    await asyncio.sleep(self._lease / 4)
+            finally:
+                link.close()
 
     async def open(self, name: str, receiver: Receiver, /) -> Link:
         """Connect to a socket of the machine."""
@@ -74,3 +89,25 @@ class LocalTransport:
 
     async def close(self) -> None:
         """Nothing to let go of: links are closed by whoever opened them."""
+
+
+class _Deaf:
+    """Receives what nobody waits for."""
+
+    def on_frame(self, frame: Frame) -> None:
+        """Let it go."""
+
+    def on_lost(self, error: Exception | None) -> None:
+        """Let it go."""
+
+
+async def _build(image: Image, report: PhaseReport) -> Interpreter:
+    from skyward._environment import ensure_environment
+    from skyward._payload import stage
+
+    python = await ensure_environment(image, extra=("psutil",), report=report)
+    begun = time.monotonic()
+    report("skyward", "started", None)
+    payload = await stage()
+    report("skyward", "completed", time.monotonic() - begun)
+    return Interpreter(python=str(python), front=(str(payload.front),), back=(str(payload.back),))
