@@ -114,7 +114,7 @@ class Client:
 
     def __init__(self, home: Home, script: str, **environment: str) -> None:
         program = (
-            "import os, sys, time, signal, threading, faulthandler; faulthandler.dump_traceback_later(20, exit=True)\n"
+            "import os, sys, time, signal, threading, faulthandler; faulthandler.dump_traceback_later(100, exit=True)\n"
             "import skyward as sky\n"
             "def say(*words): os.write(1, (' '.join(map(str, words)) + '\\n').encode())\n"
             "def pool(**options): return sky.ComputePool(**{'display': 'quiet', 'lease': 1.0, **options})\n"
@@ -157,11 +157,11 @@ class Client:
     def heard(self) -> list[str]:
         return list(self._lines)
 
-    def hear(self, start: str) -> str:
+    def hear(self, start: str, seconds: float = _PATIENCE) -> str:
         """Wait for a line that begins so, and return the rest of it."""
         with self._come:
             assert self._come.wait_for(
-                lambda: self._ended or any(line.startswith(start) for line in self._lines), _PATIENCE
+                lambda: self._ended or any(line.startswith(start) for line in self._lines), seconds
             )
             for line in self._lines:
                 if line.startswith(start):
@@ -211,8 +211,9 @@ def client(home: Home) -> Iterator[Callable[..., Client]]:
 
 
 @pytest.fixture
-def at_home(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+def at_home(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The home, for pools of this very process."""
+    tmp_path_factory.getbasetemp()  # pytest's own folder is elsewhere
     for name, value in home.environment.items():
         if os.environ.get(name) != value:
             monkeypatch.setenv(name, value)

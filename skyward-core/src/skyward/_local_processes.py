@@ -166,11 +166,23 @@ def _environments() -> Iterator[tuple[int, dict[str, str]]]:
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
-        with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
-            data = file.read()
+        with contextlib.suppress(OSError):
+            data = _environment_of(entry)
             if marker in data:
                 pairs = (item.partition("=") for item in data.decode(errors="replace").split("\0"))
                 yield int(entry), {key: value for key, _, value in pairs}
+
+
+def _environment_of(entry: str) -> bytes:
+    """What a process was started with. Between the two halves of an `exec` it is empty for a moment."""
+    for _ in range(5):
+        with open(f"/proc/{entry}/environ", "rb") as file:
+            data = file.read()
+        if data:
+            return data
+        os.readlink(f"/proc/{entry}/exe")  # fails for a kernel's thread and for a zombie, which have none
+        time.sleep(0.0005)
+    return b""
 
 
 def _environments_by_psutil() -> Iterator[tuple[int, dict[str, str]]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from skyward.errors import NodeLost
@@ -16,8 +18,19 @@ from skyward.worker.protocol import Frame, Kind, encode
 if TYPE_CHECKING:
     from skyward._local_processes import Machine
     from skyward.model.image import Image
+    from skyward.worker.protocol import Frame
 
 __all__ = ["LocalTransport"]
+
+
+class _Nobody:
+    """Listens to a link that only serves to be heard."""
+
+    def on_frame(self, frame: Frame) -> None:
+        """Not of interest."""
+
+    def on_lost(self, error: Exception | None) -> None:
+        """Whoever connects next will see it."""
 
 
 class LocalTransport:
@@ -56,6 +69,27 @@ class LocalTransport:
                     await asyncio.sleep(self._lease / 4)
             finally:
                 link.close()
+
+    @contextlib.asynccontextmanager
+    async def _kept_alive(self) -> AsyncIterator[None]:
+        """Renew the machine's lease meanwhile: a build may take longer than it, and nobody else is connected yet."""
+        if self._lease is None:
+            yield
+            return
+        link = await self.open("control", _Nobody())
+        interval = self._lease / 4
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(interval)
+                link.send(encode(Kind.PING))
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            link.close()
 
     async def open(self, name: str, receiver: Receiver, /) -> Link:
         """Connect to a socket of the machine."""
