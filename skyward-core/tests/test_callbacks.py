@@ -27,13 +27,13 @@ class Pool:
 
 @contextmanager
 def entered(pool: Pool) -> Iterator[Pool]:
-    token = _current.enter(cast("Any", pool))
+    _current.enter(cast("Any", pool))
     pool.events.adopt()
     try:
         yield pool
     finally:
         pool.events.close()
-        _current.leave(cast("Any", pool), token)
+        _current.leave(cast("Any", pool))
 
 
 def test_a_composed_callback_calls_all_in_order() -> None:

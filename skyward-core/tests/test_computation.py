@@ -68,39 +68,39 @@ def test_the_operators_send_a_call_to_one_node_to_all_and_several_in_parallel() 
 
 
 def test_the_current_pool_is_a_target_too() -> None:
-    token = _current.enter(pool)
+    _current.enter(pool)
     try:
         assert (_current.current_pool(),) == (pool,)
         assert add(1) >> _current == 3
         assert add(1) @ _current == (3, 3)
         assert gather(add(1)) >> _current == (3,)
     finally:
-        _current.leave(pool, token)
+        _current.leave(pool)
     assert _current.current_pool() is None
 
 
 def test_leaving_puts_back_the_pool_that_was_current_before() -> None:
     inner = Pool()
-    outer_token = _current.enter(pool)
-    inner_token = _current.enter(inner)
-    _current.leave(inner, inner_token)
+    _current.enter(pool)
+    _current.enter(inner)
+    _current.leave(inner)
     assert (_current.current_pool(),) == (pool,)
-    _current.leave(pool, outer_token)
+    _current.leave(pool)
     assert _current.current_pool() is None
 
 
 def test_a_pool_can_be_left_from_another_context() -> None:
     other = Pool()
-    token = _current.enter(pool)
+    _current.enter(pool)
     try:
         copied = contextvars.copy_context()
-        copied.run(_current.leave, pool, token)
-        assert copied[_current._current] is None
+        copied.run(_current.leave, pool)
+        assert copied.run(_current.current_pool) is None
         copied.run(_current.enter, other)
-        copied.run(_current.leave, pool, token)
-        assert copied[_current._current] is other
+        copied.run(_current.leave, pool)
+        assert copied.run(_current.current_pool) is other
     finally:
-        _current.leave(pool, token)
+        _current.leave(pool)
 
 
 def test_without_a_current_pool_the_error_names_the_remedy() -> None:
@@ -121,11 +121,11 @@ def test_a_new_thread_has_no_current_pool_and_is_told_so() -> None:
         except UsageError as error:
             said.append(str(error))
 
-    token = _current.enter(pool)
+    _current.enter(pool)
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    _current.leave(pool, token)
+    _current.leave(pool)
     assert said[0].startswith("no pool is current in this thread: a new thread starts without one; name the pool")
 
 

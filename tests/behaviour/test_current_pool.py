@@ -31,6 +31,22 @@ def test_a_nested_pool_is_current_inside_and_the_outer_one_again_after_it(provid
         assert job() >> sky == job() >> outer == first
 
 
+def test_pools_that_are_left_in_the_order_of_their_entry_leave_the_later_ones_current(provider: Any) -> None:
+    @sky.compute
+    def job() -> str:
+        return sky.instance_info().job_id
+
+    first, second = (sky.ComputePool(provider, display="quiet") for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    later = job() >> second
+    first.__exit__(None, None, None)
+    assert job() >> sky == later
+    second.__exit__(None, None, None)
+    with pytest.raises(sky.UsageError, match="no pool is current"):
+        job() >> sky
+
+
 def test_without_a_pool_the_module_says_what_to_do(double: Any) -> None:
     with pytest.raises(sky.UsageError, match=r"no pool is current here.*with sky.ComputePool"):
         double(1) >> sky

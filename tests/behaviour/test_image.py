@@ -43,7 +43,7 @@ def test_building_an_environment_may_take_longer_than_the_lease(
 ) -> None:
     @sky.compute
     def version() -> str:
-        import six  # type: ignore[import-untyped]
+        import six
 
         return str(six.__version__)
 

@@ -1,13 +1,13 @@
 """The current pool: what ``>> skyward`` and ``@ skyward`` mean where they stand.
 
-It is a context variable: entering a pool sets it, leaving puts back what was there before. A thread that is started
-begins without one, and so does everything that runs on a node.
+It is the innermost of the pools that this context has entered and not left yet, in whatever order they are left. A
+thread that is started begins without one, and so does everything that runs on a node.
 """
 
 from __future__ import annotations
 
 import sys
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from skyward.errors import UsageError
@@ -17,30 +17,28 @@ if TYPE_CHECKING:
 
 __all__ = ["broadcast", "current_pool", "enter", "leave", "run", "run_batch"]
 
-_current: ContextVar[Target | None] = ContextVar("skyward_current_pool", default=None)
+_entered: ContextVar[tuple[Target, ...]] = ContextVar("skyward_pools", default=())
 
 
 def current_pool() -> Target | None:
     """The innermost pool that this context has entered, ``None`` if there is none."""
-    return _current.get()
+    entered = _entered.get()
+    return entered[-1] if entered else None
 
 
-def enter(pool: Target) -> Token[Target | None]:
-    """Make ``pool`` current; hand the token to ``leave``."""
-    return _current.set(pool)
+def enter(pool: Target) -> None:
+    """Make ``pool`` current; ``leave`` must follow."""
+    _entered.set((*_entered.get(), pool))
 
 
-def leave(pool: Target, token: Token[Target | None]) -> None:
-    """Put back the pool that was current before ``pool`` was entered.
+def leave(pool: Target) -> None:
+    """Take ``pool`` away; the one that was entered before it is current again.
 
-    A pool may be left from another context than the one that entered it, as generators and test fixtures do. What is
-    current there stays, unless it is this pool.
+    Where another context has entered it, as it may be with generators and test fixtures, nothing changes here.
     """
-    try:
-        _current.reset(token)
-    except ValueError:
-        if _current.get() is pool:
-            _current.set(None)
+    entered = _entered.get()
+    if pool in entered:
+        _entered.set(tuple(other for other in entered if other is not pool))
 
 
 def run[R](pending: PendingCompute[R], /) -> R:
@@ -59,7 +57,7 @@ def broadcast[R](pending: PendingCompute[R], /) -> tuple[R, ...]:
 
 
 def _require(pending: PendingCompute[Any] | PendingBatch[*tuple[Any, ...]]) -> Target:
-    pool = _current.get()
+    pool = current_pool()
     if pool is not None:
         return pool
     pending.dispatched = True  # refused: it need not warn as well that it was never dispatched

@@ -189,7 +189,7 @@ class Engine:
         self.reactor.call_later(seconds, again)
 
     def _keep_leases(self) -> None:
-        """Say a word to every node now and then: from the start, for the first ones wait until the last one is ready."""
+        """Say a word to every node now and then, from the start on: the first ones wait until the last one is ready."""
         if self.state not in ("being entered", "active"):
             return
         lease = self._road.lease

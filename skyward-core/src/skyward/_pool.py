@@ -5,13 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import Token
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, overload
 
 from skyward import _current, _guards
 from skyward._engine import Engine
 from skyward._options import PoolOptions, ProviderLike, SelectionLike, check_options
-from skyward.computation import PendingBatch, PendingCompute, Target
+from skyward.computation import PendingBatch, PendingCompute
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -110,7 +109,6 @@ class ComputePool:
             unknown=unknown,
         )
         self._engine = Engine(self._options)
-        self._token: Token[Target | None] | None = None
 
     @functools.cached_property
     def _calls(self) -> Calls:
@@ -124,33 +122,28 @@ class ComputePool:
         """Provision the pool and make it the current one; returns when it takes tasks."""
         _guards.refuse_in_running_loop("with sky.ComputePool(...)", "async with sky.ComputePool(...)")
         self._engine.enter()
-        self._token = _current.enter(self)
+        _current.enter(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End every machine. What still runs is stopped."""
-        self._leave_context()
+        _current.leave(self)
         self._engine.leave()
 
     async def __aenter__(self) -> Self:
         """As ``with``, without blocking the running event loop."""
         await self._engine.aenter()
-        self._token = _current.enter(self)
+        _current.enter(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """As the end of ``with``, without blocking the running event loop."""
-        self._leave_context()
+        _current.leave(self)
         await self._engine.aleave()
-
-    def _leave_context(self) -> None:
-        if self._token is not None:
-            _current.leave(self, self._token)
-            self._token = None
 
     # running
 
