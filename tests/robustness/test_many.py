@@ -89,7 +89,7 @@ def test_system_packages_that_are_missing_are_named_before_anything_starts(small
     image = sky.Image(apt=["surely-no-such-package"])
     with (
         pytest.raises(sky.SkywardError, match="surely-no-such-package"),
-        small(image=image, on_event=lambda event: launched.append(event) and None) as _,
+        small(image=image, on_event=launched.append),
     ):
         pass
     assert not any(isinstance(event, sky.InstanceLaunching) for event in launched)

@@ -90,7 +90,7 @@ def test_what_ran_on_a_lost_node_is_unknown_or_runs_again_and_the_node_is_replac
 
 
 def test_a_broadcast_ends_when_a_node_is_lost_under_it(small: Callable[..., Any], tmp_path: Path) -> None:
-    where, wait, _ = tasks(tmp_path)
+    where, _, _ = tasks(tmp_path)
 
     @sky.compute
     def both() -> str:

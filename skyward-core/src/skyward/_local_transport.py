@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import asyncio
 import contextlib
 import socket
 import time
@@ -18,7 +17,6 @@ from skyward.worker.protocol import Frame, Kind, encode
 if TYPE_CHECKING:
     from skyward._local_processes import Machine
     from skyward.model.image import Image
-    from skyward.worker.protocol import Frame
 
 __all__ = ["LocalTransport"]
 

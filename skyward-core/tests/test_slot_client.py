@@ -1,0 +1,288 @@
+"""The client's view of a slot over reconnections and deaths, against a double of the dispatcher and of the wire."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from skyward._slot import SlotClient
+from skyward.worker.protocol import Frame, FrameReader, Kind, encode, head_of
+
+
+class Wire:
+    """Keeps what is sent."""
+
+    def __init__(self) -> None:
+        self._reader = FrameReader()
+        self.frames: list[Frame] = []
+        self.closed = False
+
+    def send(self, parts: Sequence[Any]) -> None:
+        data = memoryview(b"".join(parts))
+        while data:
+            room = self._reader.get_buffer()
+            count = min(len(room), len(data))
+            room[:count] = data[:count]
+            self.frames += self._reader.advance(count)
+            data = data[count:]
+
+    def close(self) -> None:
+        self.closed = True
+
+    @property
+    def tasks(self) -> list[int]:
+        return [frame.number for frame in self.frames if frame.kind == Kind.TASK]
+
+    @property
+    def kinds(self) -> list[int]:
+        return [frame.kind for frame in self.frames]
+
+
+class Dispatcher:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.said: list[tuple[Any, ...]] = []
+
+    def slot_up(self, slot: SlotClient) -> None:
+        self.said.append(("up",))
+
+    def slot_died(self, key: Any, facts: Any, *, running: Any, unstarted: Any, unknown: Any) -> None:
+        groups = [tuple(task.number for task in group) for group in (running, unstarted, unknown)]
+        self.said.append(("died", facts["generation"], *groups))
+
+    def unknown(self, key: Any, task: Any) -> None:
+        self.said.append(("unknown", task.number))
+
+    def reconnect(self, slot: SlotClient, error: Any) -> None:
+        self.said.append(("reconnect",))
+
+    def ended(self, slot: SlotClient, sequence: int, frame: Frame, head: Any) -> None:
+        task = slot.release(sequence)
+        if task is not None:
+            self.said.append(("ended", task.number))
+
+    def logged(self, node: int, number: int, head: Any) -> None:
+        self.said.append(("line", head[0]))
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.dispatcher = Dispatcher()
+        self.slot = SlotClient((0, 0), self.dispatcher)  # type: ignore[arg-type]
+
+    def connect(self, generation: int = 1, **holdings: Any) -> tuple[Any, Wire]:
+        connection, wire = self.slot.connection(), Wire()
+        connection.attach(wire)
+        self.welcome(connection, generation, **holdings)
+        return connection, wire
+
+    def welcome(self, connection: Any, generation: int = 1, **changes: Any) -> None:
+        holdings: dict[str, Any] = {"generation": generation, "started": 0, "running": 0, "recalled": [], "done": []}
+        holdings |= {"functions": [], "modules": []} | changes
+        connection.on_frame(frame(Kind.WELCOME, holdings))
+
+    def send(self, *numbers: int, ahead: bool = False) -> None:
+        for number in numbers:
+            self.slot.send(task(number), ahead=ahead)
+
+    def dies(self, generation: int, running: int = 0, started: int = 0, recalled: Sequence[int] = ()) -> None:
+        facts = {"generation": generation, "running": running, "started": started, "recalled": list(recalled)}
+        self.slot.died(facts)
+
+    @property
+    def said(self) -> list[tuple[Any, ...]]:
+        said, self.dispatcher.said = self.dispatcher.said, []
+        return said
+
+
+def frame(kind: int, head: object, number: int = 0, buffers: Sequence[Any] = ()) -> Frame:
+    wire = Wire()
+    wire.send(encode(kind, number, head, buffers))
+    return wire.frames[0]
+
+
+def task(number: int, function: bytes = b"f" * 16) -> Any:
+    payload = SimpleNamespace(data=b"arguments", buffers=[])
+    bundle = SimpleNamespace(modules=(), digest=b"")
+    encoded = SimpleNamespace(digest=function, payload=SimpleNamespace(data=b"function", buffers=[]))
+    return SimpleNamespace(number=number, payload=payload, encoded=encoded, bundle=bundle, cancelled=False)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_nothing_is_sent_before_the_greeting(bench: Bench) -> None:
+    connection, wire = bench.slot.connection(), Wire()
+    connection.attach(wire)
+    bench.send(71)
+    assert wire.frames == []
+    bench.welcome(connection)
+    assert wire.kinds == [Kind.RESUME, Kind.FUNCTION, Kind.TASK]
+    assert bench.said == [("up",)]
+
+
+def test_a_greeting_may_come_before_the_link_is_known(bench: Bench) -> None:
+    connection, wire = bench.slot.connection(), Wire()
+    bench.welcome(connection)
+    assert bench.said == []
+    connection.attach(wire)
+    assert bench.said == [("up",)]
+
+
+def test_a_connection_that_ended_before_its_link_was_known_is_not_used(bench: Bench) -> None:
+    connection, wire = bench.slot.connection(), Wire()
+    bench.welcome(connection)
+    connection.on_lost(None)
+    connection.attach(wire)
+    bench.send(71)
+    assert wire.frames == []
+    assert bench.said == [("reconnect",)]
+
+
+def test_a_function_is_sent_once(bench: Bench) -> None:
+    _, wire = bench.connect()
+    bench.send(71, 72)
+    assert wire.kinds == [Kind.RESUME, Kind.FUNCTION, Kind.TASK, Kind.TASK]
+
+
+def test_after_a_reconnection_only_what_never_arrived_is_sent_again(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    bench.send(71, 72, 73)
+    connection.on_lost(None)
+    _, wire = bench.connect(started=2, running=2, done=[1], functions=[b"f" * 16])
+    assert wire.tasks == [73]
+    assert wire.kinds == [Kind.RESUME, Kind.TASK]
+    assert head_of(wire.frames[-1])[-1] is True, "as one sent ahead, for it may have been taken back"
+    assert bench.said == [("up",), ("reconnect",)]
+
+
+def test_what_was_taken_back_is_left_to_the_answer(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    bench.send(71, 72, 73)
+    connection.on_lost(None)
+    _, wire = bench.connect(started=3, running=3, done=[1], recalled=[2])
+    assert wire.tasks == []
+    assert bench.slot.holds(2) is not None
+
+
+def test_what_a_living_slot_has_started_and_does_not_know_is_unknown(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    bench.send(71)
+    connection.on_lost(None)
+    bench.connect(started=1)
+    assert bench.said[-1] == ("unknown", 71)
+
+
+def test_a_result_that_comes_twice_counts_once(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    bench.send(71)
+    for _ in range(2):
+        connection.on_frame(frame(Kind.RESULT, (1, 0.1), 71, [b"result"]))
+    assert bench.said == [("up",), ("ended", 71)]
+
+
+def test_lines_and_large_results_are_acknowledged_and_what_has_come_is_said_on_resuming(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    bench.send(71)
+    for number in range(1, 301):
+        connection.on_frame(frame(Kind.LOG, ("line", "stdout", 0.0, 0, number)))
+    assert wire.kinds[3:] == [Kind.ACK]
+    connection.on_frame(frame(Kind.RESULT, (1, 0.1), 71, [bytes(1 << 20)]))
+    assert [head_of(each) for each in wire.frames if each.kind == Kind.ACK] == [(0, 256), (1, 300)]
+    connection.on_lost(None)
+    _, wire = bench.connect(started=1)
+    assert head_of(wire.frames[0]) == (1, 300)
+
+
+def test_a_dead_process_is_parted_into_run_not_run_and_unknown(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    bench.send(71, 72, 73, 74)
+    bench.dies(1, running=2, started=2, recalled=[3])
+    assert bench.said == [("up",)], "what it had still sent is read first"
+    connection.on_lost(None)
+    assert bench.said == [("died", 1, (72,), (73, 74), (71,)), ("reconnect",)]
+
+
+def test_a_death_that_is_told_twice_counts_once(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    connection.on_lost(None)
+    bench.dies(1)
+    bench.dies(1)
+    assert [word[0] for word in bench.said] == ["up", "reconnect", "died"]
+
+
+@pytest.mark.parametrize("order", ["death first", "greeting first"])
+def test_the_next_process_is_used_once_the_death_of_the_one_before_is_known(bench: Bench, order: str) -> None:
+    connection, _ = bench.connect()
+    bench.send(71)
+    connection.on_lost(None)
+    if order == "death first":
+        bench.dies(1, running=1, started=1)
+        _, wire = bench.connect(2, started=1)
+    else:
+        _, wire = bench.connect(2, started=1)
+        assert bench.said == [("up",), ("reconnect",)]
+        bench.dies(1, running=1, started=1)
+    assert [word[0] for word in bench.said if word[0] != "reconnect"][-2:] == ["died", "up"]
+    bench.send(72)
+    assert wire.tasks == [72]
+    assert Kind.FUNCTION in wire.kinds, "the new process holds nothing"
+
+
+def test_the_greeting_of_a_process_that_is_known_to_be_dead_is_passed_over(bench: Bench) -> None:
+    bench.dies(1)
+    connection, wire = bench.connect(1)
+    assert wire.frames == []
+    connection.on_lost(None)
+    bench.connect(2)
+    assert bench.said == [("reconnect",), ("up",)]
+
+
+def test_several_deaths_that_were_told_late_leave_the_living_process_alone(bench: Bench) -> None:
+    connection, _ = bench.connect(1)
+    bench.send(71)
+    connection.on_lost(None)
+    bench.connect(3, started=1)
+    bench.dies(1, running=1, started=1)
+    assert bench.said[-2:] == [("died", 1, (71,), (), ()), ("up",)]
+    _, wire = bench.connect(3, started=1)
+    bench.dies(2)
+    bench.send(72)
+    assert wire.tasks == [72]
+    assert bench.said == []
+
+
+def test_frames_of_a_connection_that_was_replaced_are_not_listened_to(bench: Bench) -> None:
+    old, _ = bench.connect()
+    bench.send(71)
+    _, wire = bench.connect(started=0)
+    old.on_frame(frame(Kind.LOG, ("line", "stdout", 0.0, 0, 1)))
+    old.on_lost(None)
+    assert [word[0] for word in bench.said] == ["up", "reconnect"]
+    bench.send(72)
+    assert wire.tasks == [71, 72]
+
+
+def test_a_closed_slot_gives_back_what_was_out_and_hears_nothing_more(bench: Bench) -> None:
+    _, wire = bench.connect()
+    bench.send(71, 72)
+    assert [each.number for each in bench.slot.close()] == [71, 72]
+    assert wire.closed
+    bench.dies(1, running=1, started=1)
+    assert bench.said == [("up",)]
+
+
+def test_functions_that_were_not_used_for_long_are_forgotten_on_both_sides(bench: Bench) -> None:
+    _, wire = bench.connect()
+    for number in range(200):
+        bench.slot.send(task(number, number.to_bytes(16, "big")), ahead=False)
+    forgotten = [head_of(each)[0] for each in wire.frames if each.kind == Kind.FORGET]
+    assert forgotten == [number.to_bytes(16, "big") for number in range(72)]
