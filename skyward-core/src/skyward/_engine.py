@@ -19,6 +19,7 @@ from skyward import _interrupts, _signals
 from skyward._cost import CostMeter
 from skyward._display import make_display
 from skyward._events import EventBus
+from skyward._interrupts import shield
 from skyward._teardown import shielded
 from skyward.errors import UsageError
 from skyward.model.events import ClusterDestroyed, Error, PoolStopping, TimeoutApproaching
@@ -83,20 +84,25 @@ class Engine:
 
     def enter(self) -> None:
         """Provision, and wait for it. An interrupt rolls back what was begun."""
-        provisioning = self.begin()
-        try:
-            importlib.import_module("skyward._calls")  # what the first task needs, while the machines start
-            while not provisioning.done():  # so that a signal that struck just before the waiting is seen
-                concurrent.futures.wait([provisioning], timeout=0.2)
-            provisioning.result()
-        except BaseException:
-            self.abort()
-            raise
-        self.complete()
+        _interrupts.install()
+        with shield:
+            provisioning = self.begin()
+            try:
+                with shield.window():
+                    importlib.import_module("skyward._calls")  # what the first task needs, while the machines start
+                    while not provisioning.done():  # so that a signal that struck just before the waiting is seen
+                        concurrent.futures.wait([provisioning], timeout=0.2)
+                provisioning.result()
+            except BaseException:
+                self.abort()
+                raise
+            self.complete()
 
     async def aenter(self) -> None:
         """:meth:`enter` for coroutines."""
-        self._claim()
+        _interrupts.install()
+        with shield:
+            self._claim()
         try:
             await shielded(asyncio.to_thread(self._begin))
             assert self._provisioning is not None
@@ -304,13 +310,14 @@ class Engine:
 
     def leave(self) -> None:
         """End every machine and wait for the proof. Interrupts are answered, and do not stop it."""
-        ending = self.ending()
-        if ending is None:
-            return
-        try:
-            _signals.finish([ending], lambda: self.remaining)
-        finally:
-            self.let_go()
+        with shield:
+            ending = self.ending()
+            if ending is None:
+                return
+            try:
+                _signals.finish([ending], lambda: self.remaining)
+            finally:
+                self.let_go()
 
     async def aleave(self) -> None:
         """:meth:`leave` for coroutines; a cancellation does not stop it, and is raised afterwards."""

@@ -7,57 +7,63 @@ at its end.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 from skyward import _wakeup
 
-__all__ = ["hold", "release", "shield"]
+__all__ = ["hold", "install", "release", "shield"]
 
 
 class Shield:
     """As a context manager, puts off the signals of the main thread; in another thread, which gets none, does nothing.
 
-    ``installed`` says whether the handlers are in place. ``window`` and ``shut`` open it for the one call in between
-    that may take long and can be torn off.
+    ``installed`` says whether the handlers are in place. ``window`` opens it for what takes long and may be torn off.
     """
 
-    __slots__ = ("_depth", "_main", "_pending", "_window", "installed")
+    __slots__ = ("_behind", "_depth", "_main", "_pending", "installed")
 
     def __init__(self) -> None:
         self._main = threading.main_thread().ident
         self._depth = 0
         self._pending = 0
-        self._window = False
+        self._behind = 0  # the depth behind an open window
         self.installed = False
 
     def covers_this_thread(self) -> bool:
         """Whether no signal can strike inside the shield here."""
         return self.installed or threading.get_ident() != self._main
 
-    def window(self) -> None:
-        """Let a signal strike from here on; the shield closes by itself when one does."""
-        if threading.get_ident() == self._main:
-            self._window = True
-            self._depth -= 1
+    @contextlib.contextmanager
+    def window(self) -> Iterator[None]:
+        """Let a signal strike inside, however deep the shield; the first one that does closes it again."""
+        self.open()
+        try:
+            yield
+        finally:
+            self.shut()
+
+    def open(self) -> None:
+        """As ``window``; ``shut`` must follow."""
+        if self._depth and threading.get_ident() == self._main:
+            self._behind, self._depth = self._depth, 0
             self._strike()
 
     def shut(self) -> None:
-        """Close the window, if no signal did."""
-        if self._window and threading.get_ident() == self._main:
-            self._depth += 1
-            self._window = False
+        """Close what ``open`` opened, if no signal did."""
+        if self._behind and threading.get_ident() == self._main:
+            self._depth, self._behind = self._behind, 0
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """What the handlers do."""
         if self._depth:
             self._pending = number
             return
-        if self._window:
-            self._depth += 1
-            self._window = False
+        self.shut()
         _raise(number, frame)
 
     def _strike(self) -> None:
@@ -83,23 +89,29 @@ _lock = threading.Lock()
 _pools = 0
 
 
-def hold() -> None:
-    """A pool is being opened: put the handlers in the place of the default ones. ``release`` must follow.
+def install() -> None:
+    """Put the handlers in the place of the default ones, before ``hold``, so that the shield covers that already.
 
-    SIGTERM then ends the program by ``SystemExit``, so that its blocks are left in order and its machines ended. Does
-    nothing where the program has handlers of its own, or outside the main thread, which alone may install any.
+    SIGTERM then ends the program by ``SystemExit`` while a pool is open, so that its blocks are left in order and its
+    machines ended. Does nothing where the program has handlers of its own, or outside the main thread, which alone may
+    install any.
     """
+    if not _in_main_thread():
+        return
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _handle)
+    shield.installed = signal.getsignal(signal.SIGINT) is _handle
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _handle)
+
+
+def hold() -> None:
+    """A pool is being opened. To be called inside the shield; ``release`` must follow."""
     global _pools
     with _lock:
         _pools += 1
-    if not _in_main_thread():
-        return
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _handle)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _handle)
-        shield.installed = True
-    _wakeup.start()
+    if _in_main_thread():
+        _wakeup.start()
 
 
 def release() -> None:

@@ -6,7 +6,8 @@ import asyncio
 import concurrent.futures
 from typing import TYPE_CHECKING
 
-from skyward import _guards, _signals
+from skyward import _guards, _interrupts, _signals
+from skyward._interrupts import shield
 from skyward._pool import ComputePool
 from skyward.errors import ConfigurationError
 
@@ -44,26 +45,30 @@ class MultiPool:
         _guards.refuse_in_running_loop("with sky.MultiPool(...)", "async with sky.MultiPool(...)")
         begun: list[Engine] = []
         provisioning: list[concurrent.futures.Future[None]] = []
-        try:
-            for engine in self._engines:
-                provisioning.append(engine.begin())
-                begun.append(engine)
-            concurrent.futures.wait(provisioning, return_when=concurrent.futures.FIRST_EXCEPTION)
-            for future in provisioning:
-                if future.done():
-                    future.result()
-        except BaseException:
-            _finish(begun, [engine.aborting() for engine in begun])
-            raise
-        for engine in begun:
-            engine.complete()
+        _interrupts.install()
+        with shield:
+            try:
+                for engine in self._engines:
+                    provisioning.append(engine.begin())
+                    begun.append(engine)
+                with shield.window():
+                    concurrent.futures.wait(provisioning, return_when=concurrent.futures.FIRST_EXCEPTION)
+                for future in provisioning:
+                    if future.done():
+                        future.result()
+            except BaseException:
+                _finish(begun, [engine.aborting() for engine in begun])
+                raise
+            for engine in begun:
+                engine.complete()
         return self._pools
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End all of them at the same time."""
-        _finish(self._engines, [ending for engine in self._engines if (ending := engine.ending()) is not None])
+        with shield:
+            _finish(self._engines, [ending for engine in self._engines if (ending := engine.ending()) is not None])
 
     async def __aenter__(self) -> tuple[ComputePool, ...]:
         """As ``with``, without blocking the running event loop."""

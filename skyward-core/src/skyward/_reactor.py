@@ -120,17 +120,18 @@ class Reactor:
         """
         if not shield.covers_this_thread() or not self._turning.acquire(blocking=False):
             self._invited = shield.covers_this_thread()  # for the next time
-            shield.window()
-            while not done.acquire(timeout=_LOOK_UP):
-                pass
-            shield.shut()
+            with shield.window():
+                while not done.acquire(timeout=_LOOK_UP):
+                    pass
             return
         try:
             self._rounds += 1
             while not done.acquire(blocking=False):
-                shield.window()
-                ready = self._selector.select(self._until_next())
-                shield.shut()
+                shield.open()
+                try:
+                    ready = self._selector.select(self._until_next())
+                finally:
+                    shield.shut()
                 self._handle(ready)
         finally:
             self._turning.release()

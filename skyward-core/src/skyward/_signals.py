@@ -7,6 +7,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from skyward._interrupts import shield
+
 __all__ = ["finish", "in_background"]
 
 
@@ -37,7 +39,8 @@ def finish(endings: Sequence[concurrent.futures.Future[None]], remaining: Callab
     interrupted: KeyboardInterrupt | SystemExit | None = None
     while True:
         try:
-            concurrent.futures.wait(endings)
+            with shield.window():
+                concurrent.futures.wait(endings)
             break
         except (KeyboardInterrupt, SystemExit) as interrupt:
             interrupted = interrupt
