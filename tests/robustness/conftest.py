@@ -114,7 +114,7 @@ class Client:
 
     def __init__(self, home: Home, script: str, **environment: str) -> None:
         program = (
-            "import os, sys, time, signal, threading, faulthandler; faulthandler.dump_traceback_later(100, exit=True)\n"
+            "import os, sys, time, signal, threading\n"
             "import skyward as sky\n"
             "def say(*words): os.write(1, (' '.join(map(str, words)) + '\\n').encode())\n"
             "def pool(**options): return sky.ComputePool(**{'display': 'quiet', 'lease': 1.0, **options})\n"

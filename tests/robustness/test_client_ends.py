@@ -190,7 +190,6 @@ def test_a_forked_child_neither_ends_the_pool_nor_uses_it(home: Any, client: Cal
         """
         import multiprocessing, warnings
         warnings.simplefilter("ignore")
-        faulthandler.cancel_dump_traceback_later()  # its thread is in no copy, which would wait for it at its end
         @sky.compute
         def double(x):
             return 2 * x

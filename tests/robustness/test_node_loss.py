@@ -98,7 +98,7 @@ def test_a_broadcast_ends_when_a_node_is_lost_under_it(small: Callable[..., Any]
         import time
 
         node = sky.instance_info().node
-        (tmp_path / f"both{node}.{os.getppid()}").touch()
+        (tmp_path / f"both{node}.{os.getppid()}.{os.getpid()}").touch()
         while not (tmp_path / "go").exists():
             time.sleep(0.001)
         return f"node {node}"
@@ -110,7 +110,9 @@ def test_a_broadcast_ends_when_a_node_is_lost_under_it(small: Callable[..., Any]
             answers = threads.submit(pool.broadcast, both())
             until(began(tmp_path, "both0"))
             until(began(tmp_path, "both1"))
-            os.kill(int(next(tmp_path.glob("both1.*")).suffix[1:]), signal.SIGKILL)
+            supervisor, slot = map(int, next(tmp_path.glob("both1.*")).name.split(".")[1:])
+            os.kill(supervisor, signal.SIGKILL)
+            assert wait_for_exit(slot)
             (tmp_path / "go").touch()
             with pytest.raises(sky.OutcomeUnknown, match="node 1"):
                 answers.result(20)

@@ -53,7 +53,7 @@ class LocalSession:
 
     def __init__(self, identity: PoolIdentity) -> None:
         self._identity = identity
-        self._folder: str | None = None
+        self._folders: list[str] = []
         self._numbers = itertools.count()  # never used twice: a machine may be ending while another takes its place
         self._machines: dict[str, Instance] = {}
         self._processes: dict[str, _local_processes.Machine] = {}
@@ -82,14 +82,12 @@ class LocalSession:
 
     async def launch(self, request: LaunchRequest, /) -> Sequence[Instance]:
         """Start the supervisors, all at once."""
-        if self._folder is None:
-            self._folder = _private_folder()
         launched: list[Instance] = []
         for node in request.nodes:
             number = next(self._numbers)
             name = f"local-{self._identity.pool_id}-{node}-{number}"
-            folder = os.path.join(self._folder, f"n{number}")
             try:
+                folder = os.path.join(self._home(), f"n{number}")
                 machine = _local_processes.start(name, folder, self._identity)
             except OSError as error:
                 if launched:
@@ -112,6 +110,12 @@ class LocalSession:
             self._processes[name] = machine
             launched.append(instance)
         return launched
+
+    def _home(self) -> str:
+        """The pool's folder. The last node that ends by itself removes it, so it may have to be made again."""
+        if not self._folders or not os.path.isdir(self._folders[-1]):
+            self._folders.append(_private_folder())
+        return self._folders[-1]
 
     async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
         """A machine runs as long as its supervisor does."""
@@ -144,9 +148,9 @@ class LocalSession:
 
     async def close(self) -> None:
         """Remove the pool's folder; its nodes have removed their own."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._folders.clear()
 
 
 def _require_packages(names: Sequence[str]) -> None:
