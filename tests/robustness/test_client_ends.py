@@ -106,8 +106,8 @@ def test_ctrl_c_at_any_moment_of_the_start_leaves_nothing(home: Any, client: Cal
             time.sleep({0.004 + 0.02 * seed})
             os.kill(os.getpid(), signal.SIGINT)
         import skyward._pool, skyward._engine, skyward._road, skyward._dispatcher, skyward._local
-        threading.Thread(target=later, daemon=True).start()
         try:
+            threading.Thread(target=later, daemon=True).start()
             with pool(nodes=2):
                 time.sleep(1000)
         except KeyboardInterrupt:
