@@ -6,6 +6,7 @@ neither these modules nor pytest.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import subprocess
@@ -113,7 +114,7 @@ def listen() -> Iterator[Callable[[sky.ComputePool], Recorder]]:
 
 
 @pytest.fixture
-def gate() -> Any:
+def gate() -> Iterator[Any]:
     """``gate.wait()`` in a task returns once ``gate.open()`` was called in another task on the same node."""
     path = f"/tmp/skyward-gate-{uuid.uuid4().hex}"
 
@@ -137,7 +138,9 @@ def gate() -> Any:
         with open(path, "wb"):
             pass
 
-    return SimpleNamespace(wait=wait, open=open_)
+    yield SimpleNamespace(wait=wait, open=open_)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 @pytest.fixture
