@@ -83,10 +83,6 @@ class Calls:
         self._engine.events.settle()
         return tasks
 
-    def _submit(self, tasks: Sequence[Task]) -> None:
-        with shield:
-            self._engine.dispatcher.submit(tasks)
-
     def _abandon(self, tasks: Sequence[Task], wait: Any) -> None:
         """The caller was interrupted: stop its tasks, and see them stopped, so that the pool is usable again."""
         with shield:
@@ -121,7 +117,8 @@ class Calls:
         left = _Countdown(len(tasks), lambda: _tell(loop, done))
         for task in tasks:
             task.on_done = left
-        self._submit(tasks)
+        with shield:
+            self._engine.dispatcher.submit(tasks)
         self._engine.reactor.resume()
         try:
             await done.wait()

@@ -117,11 +117,6 @@ class Dispatcher:
                     slot.close()
                 node.close()
 
-    @property
-    def outstanding(self) -> int:
-        """Tasks that have not ended."""
-        return len(self._tasks)
-
     def slots_up(self, node: int) -> int:
         """How many slots of a node take tasks."""
         return sum(key[0] == node for key in self._up)

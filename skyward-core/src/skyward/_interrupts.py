@@ -123,6 +123,10 @@ def release() -> None:
     if _pools or not _in_main_thread():
         return
     _wakeup.stop()
+    _uninstall()
+
+
+def _uninstall() -> None:
     if signal.getsignal(signal.SIGTERM) is _handle:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is _handle:
@@ -136,11 +140,7 @@ def _after_fork() -> None:
     if _pools:
         _pools = 0
         _wakeup.forget()
-        if signal.getsignal(signal.SIGTERM) is _handle:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if signal.getsignal(signal.SIGINT) is _handle:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            shield.installed = False
+        _uninstall()
 
 
 os.register_at_fork(after_in_child=_after_fork)

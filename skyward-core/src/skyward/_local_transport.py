@@ -21,16 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["LocalTransport"]
 
 
-class _Nobody:
-    """Listens to a link that only serves to be heard."""
-
-    def on_frame(self, frame: Frame) -> None:
-        """Not of interest."""
-
-    def on_lost(self, error: Exception | None) -> None:
-        """Whoever connects next will see it."""
-
-
 class LocalTransport:
     """Reaches one machine over the sockets in its folder.
 
@@ -49,9 +39,15 @@ class LocalTransport:
 
         if not image.pip and image.python == client_python():
             return Interpreter()
+        async with self._kept_alive():
+            return await _build(image, report)
+
+    @contextlib.asynccontextmanager
+    async def _kept_alive(self) -> AsyncIterator[None]:
+        """Renew the machine's lease meanwhile."""
         keeping = asyncio.create_task(self._keep_lease())
         try:
-            return await _build(image, report)
+            yield
         finally:
             keeping.cancel()
 
@@ -67,27 +63,6 @@ class LocalTransport:
                     await asyncio.sleep(self._lease / 4)
             finally:
                 link.close()
-
-    @contextlib.asynccontextmanager
-    async def _kept_alive(self) -> AsyncIterator[None]:
-        """Renew the machine's lease meanwhile: a build may take longer than it, and nobody else is connected yet."""
-        if self._lease is None:
-            yield
-            return
-        link = await self.open("control", _Nobody())
-        interval = self._lease / 4
-
-        async def renew() -> None:
-            while True:
-                await asyncio.sleep(interval)
-                link.send(encode(Kind.PING))
-
-        renewing = asyncio.create_task(renew())
-        try:
-            yield
-        finally:
-            renewing.cancel()
-            link.close()
 
     async def open(self, name: str, receiver: Receiver, /) -> Link:
         """Connect to a socket of the machine."""
