@@ -274,9 +274,9 @@ class Dispatcher:
         task.place = key
         if task.on_start is not None:
             task.on_start()
-        self.nodes[key[0]].slots[key[1]].send(task, ahead=assignment.ahead)
         if not assignment.ahead and self._events.wants(TaskStarted):
-            self._started(task, key)
+            self._started(task, key)  # before it is sent: its first line of output may be here before `send` returns
+        self.nodes[key[0]].slots[key[1]].send(task, ahead=assignment.ahead)
 
     def _started(self, task: Task, key: SlotKey) -> None:
         task.started = time.monotonic()
