@@ -123,22 +123,22 @@ class LocalSession:
         for name in ids:
             if name in self._machines and self._processes[name].process.poll() is None:
                 found[name] = self._machines[name]
+        if strangers := {name for name in ids if name not in self._machines}:
+            found |= {mark.name: _instance(mark) for mark in _local_processes.find(None, strangers)}
         return found
 
     async def terminate(self, ids: Sequence[str], /) -> None:
-        """End the processes and remove the folders."""
+        """End the processes and remove the folders; also of machines that another client has started."""
         await _local_processes.end([self._processes[name] for name in ids if name in self._processes])
+        if strangers := {name for name in ids if name not in self._processes}:
+            await _local_processes.end_marked(strangers)
         for name in ids:  # only now, so that whoever asks a second time meanwhile waits as well
             self._machines.pop(name, None)
             self._processes.pop(name, None)
 
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """Find supervisors and whatever they started by the marks in the environment of each process."""
-        marked = _local_processes.find(pool_id)
-        return [
-            Instance(id=mark.name, state=InstanceState.RUNNING, pool_id=mark.pool_id, details={"pids": mark.pids})
-            for mark in marked
-        ]
+        return [_instance(mark) for mark in _local_processes.find(pool_id)]
 
     def transport(self, instance: Instance, wire: Wire, /) -> LocalTransport:
         """The Unix sockets of a machine."""
@@ -151,6 +151,19 @@ class LocalSession:
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
         self._folders.clear()
+
+
+def _instance(mark: _local_processes.Mark) -> Instance:
+    """What its marks tell of a machine."""
+    return Instance(
+        id=mark.name,
+        state=InstanceState.RUNNING,
+        pool_id=mark.pool_id,
+        deadline=mark.deadline,
+        owner=mark.owner,
+        client=mark.client,
+        details={"pids": mark.pids},
+    )
 
 
 def _require_packages(names: Sequence[str]) -> None:
