@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
-from skyward._asking import ask, persistently, together
+from skyward._asking import all_of, ask, persistently, together
+from skyward._client import this_client
 from skyward._handles import ProviderHandle
-from skyward._selection import Order, fits, plan, rank_providers
+from skyward._selection import Order, fits, plan, rank, wanted
 from skyward.errors import (
     AllProvidersFailedError,
     AuthenticationFailed,
-    ConfigurationError,
     NoAvailableProviderError,
     PluginError,
     ProviderError,
@@ -52,7 +52,12 @@ class Identify:
         """The identity, with the lease that the user or else the provider sets."""
         lease = provider.capabilities.default_lease if self.lease == "provider" else self.lease
         return PoolIdentity(
-            pool_id=self.pool_id, owner=self.owner, deadline=self.deadline, lease=lease, token=self.token
+            pool_id=self.pool_id,
+            owner=self.owner,
+            deadline=self.deadline,
+            lease=lease,
+            token=self.token,
+            client=this_client(),
         )
 
 
@@ -139,10 +144,21 @@ class Market:
 
         Raises:
             NoAvailableProviderError: nobody offers it; each provider's answer is in the message.
-            ConfigurationError: the user's own selection chose none of the providers.
+            PluginError: a plugin's selection or allocation failed or broke its contract.
+            ConfigurationError: the user's own selection or allocation broke the contract. What else one of them raises
+                arrives as itself.
         """
-        offers = [seller.offers for seller in self.sellers]
-        orders = plan(offers, await self._ranking(), self._options.allocation, list(nodes))
+        return await asyncio.to_thread(self._plan, list(nodes))
+
+    def _plan(self, nodes: list[int]) -> list[Order]:
+        """The choices, off the event loop: they may be a user's or a plugin's code."""
+        options, allocation = self._options, self._options.allocation
+        handles = [
+            ProviderHandle(seller.provider.name, wanted(seller.offers, allocation, len(nodes)))
+            for seller in self.sellers
+        ]
+        ranking = rank(handles, options.selection, options.spec)
+        orders = plan([seller.offers for seller in self.sellers], ranking, allocation, nodes)
         if not all(order.offers for order in orders):
             raise NoAvailableProviderError(self._nothing())
         return orders
@@ -160,6 +176,11 @@ class Market:
                 f"no provider offers {', '.join(wish)} with this allocation: what fits is {markets.pop()} only "
                 f"({self._said()}); choose another allocation, or add a provider"
             )
+        if markets:
+            return (
+                f"the allocation {self._options.allocation.title!r} takes too little of what fits {', '.join(wish)} "
+                f"({self._said()}); choose another allocation, or add a provider"
+            )
         return (
             f"no provider offers {', '.join(wish)} ({self._said()}); ask for less, for another accelerator, or add a "
             "provider"
@@ -167,20 +188,6 @@ class Market:
 
     def _said(self) -> str:
         return "; ".join(f"{name}: {answer}" for name, answer in self._answers)
-
-    async def _ranking(self) -> list[int]:
-        selection = self._options.selection
-        if not callable(selection):
-            return rank_providers([seller.offers for seller in self.sellers], selection, self._options.allocation)
-        handles = tuple(ProviderHandle(seller.provider.name, seller.offers) for seller in self.sellers)
-        chosen = await asyncio.to_thread(selection, handles, self._options.spec)
-        for index, handle in enumerate(handles):
-            if chosen is handle:
-                return [index, *(other for other in range(len(handles)) if other != index)]
-        raise ConfigurationError(
-            f"the selection {getattr(selection, '__name__', selection)!r} returned {chosen!r}; return one of the "
-            "providers that it was given"
-        )
 
     async def buy(self, order: Order, fleet: Fleet, before: Callable[[Offer, Sequence[int]], None]) -> list[Machine]:
         """Launch an order, offer after offer, until it is whole. What was launched is with the fleet at any moment.
@@ -236,7 +243,7 @@ class Market:
     async def close(self) -> None:
         """Close every session. What goes wrong is logged: by now nothing depends on it."""
         sessions, self.sessions = self.sessions, []
-        await asyncio.gather(*(_close(provider, session) for provider, session in sessions))
+        await all_of(_close(provider, session) for provider, session in sessions)
 
 
 async def _fitting(session: Session, spec: ComputeSpec) -> tuple[Offer, ...]:
