@@ -164,9 +164,7 @@ async def shielded[T](awaitable: Awaitable[T]) -> T:
     return task.result()
 
 
-async def seen_through(
-    tasks: Sequence[asyncio.Future[Any]], *, pass_on: bool = False
-) -> BaseException | None:
+async def seen_through(tasks: Sequence[asyncio.Future[Any]], *, pass_on: bool = False) -> BaseException | None:
     """Wait until all have ended, whatever befalls the waiting; return what did last: as a rule, a cancellation.
 
     With ``pass_on`` a cancellation goes to the tasks as well.

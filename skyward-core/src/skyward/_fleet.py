@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from skyward._asking import ask, bug, persistently, shielded, together
+from skyward._asking import all_of, ask, bug, persistently, shielded, together
 from skyward._market import Seller
 from skyward._teardown import describe, sweep, terminate
 from skyward.errors import PluginError, ProvisioningError, SkywardError, Transient
@@ -30,6 +30,8 @@ _log = logging.getLogger("skyward.fleet")
 _GRACE = 10.0
 """Seconds that an order which is already under way may still take when its pool is cancelled: it is better to learn
 what it created than to have to look for it."""
+_SETTLE = 5.0
+"""Seconds for which a pool waits at its end for what an order may still bring forth that ended in an unknown way."""
 _UNKNOWN_FOR = 60.0
 """Seconds after a launch in which a provider may not know its own machine yet."""
 
@@ -58,6 +60,7 @@ class Fleet:
         self._on_gone = on_gone
         self._machines: dict[tuple[Seller, str], Machine] = {}
         self._turns: dict[Seller, asyncio.Lock] = {}
+        self._orders: dict[asyncio.Task[list[object]], tuple[Seller, LaunchRequest]] = {}  # those under way
         self._asked: dict[Seller, bool] = {}  # who was given an order, and whether one ended in an unknown way
 
     @property
@@ -83,34 +86,44 @@ class Fleet:
             return list(await seller.session.launch(request))
 
         order = asyncio.ensure_future(ask(seller.provider, "launch", launched()))
+        self._orders[order] = seller, request
         try:
-            await asyncio.shield(order)
-        except asyncio.CancelledError:
-            await shielded(self._cut_off(order, seller, request))
+            await asyncio.wait([order])
+        except BaseException:
+            await shielded(self._cut_off(order))
             raise
-        except (PluginError, Transient):
+        machines = self._conclude(order)
+        if isinstance(order.exception(), (PluginError, Transient)):
             await self._end_strays(seller)
-            raise
-        return await self._accept(seller, request, order.result())
+        answer = order.result()
+        nodes = {machine.instance.node for machine in machines}
+        if len(answer) == len(machines) == len(nodes) and nodes <= set(request.nodes):
+            return machines
+        self._asked[seller] = True
+        await self._end_strays(seller, machines)
+        raise bug(seller.provider, "launch", f"an answer that is not machines for the nodes {request.nodes}: {answer}")
 
-    async def _cut_off(self, order: asyncio.Task[list[object]], seller: Seller, request: LaunchRequest) -> None:
+    async def _cut_off(self, order: asyncio.Task[list[object]]) -> None:
         """The pool does not want the order any more: see what becomes of it."""
         await asyncio.wait([order], timeout=_GRACE)
         order.cancel()
         await asyncio.wait([order], timeout=_GRACE)
-        if order.done() and not order.cancelled() and order.exception() is None:
-            self._note(seller, request, order.result())
-        else:
-            self._asked[seller] = True
+        self._conclude(order)
 
-    async def _accept(self, seller: Seller, request: LaunchRequest, answer: list[object]) -> list[Machine]:
-        """Take in what a provider says that it has launched."""
-        machines = self._note(seller, request, answer)
-        nodes = {machine.instance.node for machine in machines}
-        if len(answer) == len(machines) == len(nodes) and nodes <= set(request.nodes):
-            return machines
-        await self._end_strays(seller, machines)
-        raise bug(seller.provider, "launch", f"an answer that is not machines for the nodes {request.nodes}: {answer}")
+    def _conclude(self, order: asyncio.Task[list[object]]) -> list[Machine]:
+        """Book what became of an order; returns the machines that are new by it.
+
+        By the contract an error means that nothing was created, but a passing failure or a mistake of the plugin may as
+        well be a reply that was lost.
+        """
+        seller, request = self._orders.pop(order, (None, None))
+        if seller is None or request is None:
+            return []
+        if not order.done() or order.cancelled() or isinstance(order.exception(), (PluginError, Transient)):
+            self._asked[seller] = True
+        elif order.exception() is None:
+            return self._note(seller, request, order.result())
+        return []
 
     def _note(self, seller: Seller, request: LaunchRequest, answer: list[object]) -> list[Machine]:
         """Book the new machines in an answer."""
@@ -125,10 +138,9 @@ class Fleet:
 
     async def _end_strays(self, seller: Seller, machines: Sequence[Machine] = ()) -> None:
         """After a plugin's mistake: end what it may have created. What fails here is done again at the pool's end."""
-        self._asked[seller] = True
         try:
             await self.end(machines)
-            await sweep(seller, self._pool_id, known=self._ids(seller), settle=False)
+            await sweep(seller, self._pool_id, known=self._ids(seller))
         except SkywardError as error:
             _log.warning("%s may still have machines that it did not tell of: %s", seller.provider.name, error)
 
@@ -187,7 +199,7 @@ class Fleet:
         by_seller: dict[Seller, list[Machine]] = {}
         for machine in machines:
             by_seller.setdefault(machine.seller, []).append(machine)
-        answers = await asyncio.gather(*(self._end(seller, of_it) for seller, of_it in by_seller.items()))
+        answers = await all_of(self._end(seller, of_it) for seller, of_it in by_seller.items())
         _raise_if([answer for answer in answers if answer])
 
     async def _end(self, seller: Seller, machines: Sequence[Machine]) -> str:
@@ -208,16 +220,16 @@ class Fleet:
         Raises:
             ProvisioningError: naming what may still run.
         """
-        sellers = dict.fromkeys([*self._asked, *(machine.seller for machine in self.machines)])
-        answers = await asyncio.gather(*(self._end_all(seller) for seller in sellers))
+        answers = await all_of(self._end_all(seller) for seller in self._asked)
         _raise_if([answer for answer in answers if answer])
 
     async def _end_all(self, seller: Seller) -> str:
+        await self._no_more_orders(seller)
         known = [machine for machine in self.machines if machine.seller is seller]
         failed = await self._end(seller, known) if known else ""
-        doubtful = self._asked.get(seller, True)
+        doubtful = self._asked[seller]
         try:
-            await sweep(seller, self._pool_id, known=self._ids(seller), settle=doubtful)
+            await sweep(seller, self._pool_id, known=self._ids(seller), settle=_SETTLE if doubtful else 0)
         except Exception as error:  # noqa: BLE001  as above
             _log.debug("looking for what is left failed", exc_info=True)
             if doubtful or isinstance(error, ProvisioningError):
@@ -225,6 +237,17 @@ class Fleet:
                 return "; ".join(filter(None, (failed, unknown)))
             _log.warning("%s cannot list what pool %s left: %s", seller.provider.name, self._pool_id, error)
         return failed
+
+    async def _no_more_orders(self, seller: Seller) -> None:
+        """See every order through of which whoever gave it has let go, because something befell that as well."""
+        left = [order for order, (of, _) in self._orders.items() if of is seller]
+        try:
+            await all_of(self._cut_off(order) for order in left)
+        except Exception:  # noqa: BLE001  what an order has created is looked for in any case
+            _log.debug("an order could not be seen through", exc_info=True)
+        for order in left:
+            order.cancel()
+            self._conclude(order)
 
 
 class _NotYet(Exception):
