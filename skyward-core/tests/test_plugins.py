@@ -170,7 +170,7 @@ BROKEN = {
     ),
     "misspelt hook": (
         "from skyward.spi import hookimpl\n@hookimpl\ndef skyward_provider(): return []",
-        "unknown hook 'skyward_provider'",
+        "there is no hook 'skyward_provider': did you mean 'skyward_providers'?",
     ),
     "raising hook": (HOOK + "    return 1 / 0", "division"),
     "no list": (HOOK + "    return None", "TypeError"),
@@ -251,7 +251,7 @@ def test_a_plugin_cannot_shadow_a_name_of_core(install: Install, name: str, capl
     assert getattr(ours, "__module__", None) != "builtins"
     if name == "Local":
         assert _plugins.provider("Local") is sky.Local
-    assert f"acme-cloud 1.2.3 provides {name!r}, which is a name of skyward itself: it is left out" in caplog.text
+    assert f"acme-cloud 1.2.3 provides sky.{name}, which is a name of skyward itself: it is left out" in caplog.text
 
 
 def test_an_integration_may_have_the_name_of_something_else_of_core(install: Install) -> None:

@@ -33,8 +33,8 @@ __all__ = ["PoolOptions", "ProviderLike", "SelectionLike", "check_options"]
 type ProviderLike = Provider | Sequence[Provider]
 """One provider, or several to choose from."""
 
-type SelectionLike = Literal["first", "cheapest", "available"] | Callable[[tuple[Any, ...], ComputeSpec], Any]
-"""A strategy's name, or a synchronous callable ``(providers, spec) -> provider``."""
+type SelectionLike = str | Callable[[tuple[Any, ...], ComputeSpec], Any]
+"""A selector's name, core's own or a plugin's, or a synchronous callable ``(providers, spec) -> provider``."""
 
 DISPLAYS = ("log", "spinner", "quiet")
 
@@ -116,7 +116,7 @@ def check_options(
         providers=providers,
         selection=_selection(selection),
         spec=spec,
-        allocation=Choice(parse_allocation(allocation), allocation if isinstance(allocation, str) else None),
+        allocation=_allocation(allocation),
         environment=_environment(env),
         display=_choice("display", display, DISPLAYS),
         on_event=on_event,
@@ -154,7 +154,9 @@ def _machine(value: object) -> None:
 
 def _selection(value: object) -> Choice[Selector]:
     if isinstance(value, str):
-        return Choice(SELECTORS[_choice("selection", value, tuple(SELECTORS))], value)
+        from skyward import _plugins as installed
+
+        return Choice(installed.selector(value), value)
     for name, selector in SELECTORS.items():
         if value is selector:  # sky.select_cheapest is "cheapest"
             return Choice(selector, name)
@@ -164,6 +166,14 @@ def _selection(value: object) -> Choice[Selector]:
         name = getattr(value, "__name__", repr(value))
         raise ConfigurationError(f"selection is the coroutine function {name}; give a plain one: nothing awaits it")
     return Choice(cast("Selector", value))
+
+
+def _allocation(value: AllocationLike) -> Choice[AllocationStrategy]:
+    if isinstance(value, str):
+        from skyward import _plugins as installed
+
+        return Choice(installed.allocation(value), value)
+    return Choice(parse_allocation(value))
 
 
 def _callback(value: object) -> None:

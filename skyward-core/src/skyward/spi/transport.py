@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Buffer, Callable, Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from attrs import frozen
 
 from skyward.model.image import Image
 from skyward.worker.protocol import Frame
+
+if TYPE_CHECKING:
+    from skyward.model.bootstrap import Step
 
 __all__ = ["Interpreter", "Link", "PhaseReport", "Receiver", "Transport", "Wire"]
 
@@ -66,8 +69,8 @@ class Wire(Protocol):
 class Transport(Protocol):
     """The road to one machine. Its coroutines run on the pool's event loop."""
 
-    async def bootstrap(self, image: Image, report: PhaseReport, /) -> Interpreter:
-        """Make the machine ready for its slots; idempotent.
+    async def bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step] = (), /) -> Interpreter:
+        """Make the machine ready for its slots; idempotent. ``steps`` is what plugins add, to be run last.
 
         Raises:
             BootstrapError: with the phase, the command and its last lines.
