@@ -161,6 +161,10 @@ class Engine:
         types = self._display.types
         if types:
             self._unsubscribe.append(self.events.subscribe(self._display.callback, types))
+        from skyward import _plugins
+
+        hooks = _plugins.hooks()
+        self._unsubscribe += [self.events.subscribe(observer.callback) for observer in hooks.observers]
         self._display.start()
         from skyward._dispatcher import Dispatcher
         from skyward._loop import LoopThread
@@ -170,7 +174,7 @@ class Engine:
         self._made_loop = LoopThread("skyward-loop")
         self._made_reactor = Reactor("skyward-io")
         self.dispatcher = Dispatcher(self.events, self.reactor)
-        self._made_road = Road(self._options, self.events, self.reactor, self.dispatcher, self._cost)
+        self._made_road = Road(self._options, self.events, self.reactor, self.dispatcher, self._cost, hooks=hooks)
         self._keep_leases()
         self._provisioning = self._loop.start(self._road.provision())
         return self._provisioning

@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from skyward._asking import ask, bug, shielded, together
 from skyward._books import Books
 from skyward._fleet import Fleet
+from skyward._hooks import Hooks
 from skyward._market import Identify, Market
 from skyward._node import Node
 from skyward.errors import ProvisioningError, ProvisionTimeout, SkywardError, UsageError
@@ -53,12 +56,20 @@ class Road:
     """
 
     def __init__(
-        self, options: PoolOptions, events: EventBus, reactor: Reactor, dispatcher: Dispatcher, cost: CostMeter
+        self,
+        options: PoolOptions,
+        events: EventBus,
+        reactor: Reactor,
+        dispatcher: Dispatcher,
+        cost: CostMeter,
+        *,
+        hooks: Hooks | None = None,
     ) -> None:
         self.pool_id = secrets.token_hex(5)
         self.owner = f"{getpass.getuser()}@{socket.gethostname()}"
         self.deadline: float | None = None
         self._options = options
+        self._hooks = Hooks() if hooks is None else hooks
         self._events = events
         self._reactor = reactor
         self._dispatcher = dispatcher
@@ -127,8 +138,9 @@ class Road:
                 self._idle.set()
 
     async def _provision(self) -> None:
-        spec = self._options.spec
-        spec.image.check()
+        self._options.spec.image.check()
+        spec = await self._hooks.prepared(self._options.spec)
+        self._options = evolve(self._options, spec=spec)
         self._events.emit(InfraCreating())
         if spec.timeout is not None:
             self.deadline = time.time() + spec.timeout
@@ -166,6 +178,7 @@ class Road:
     async def _ready(self, machine: Machine) -> Node:
         """Bootstrap one machine, start its slots, and let it take tasks."""
         seller, instance = machine.seller, machine.instance
+        steps = await self._hooks.extra_steps(self._options.spec.image, instance)
         try:
             transport: Transport = seller.session.transport(instance, self._reactor)
         except SkywardError:
@@ -178,7 +191,9 @@ class Road:
         def report(step: str, state: Any, seconds: float | None) -> None:
             self._events.emit(BootstrapPhase(instance.id, step, state, seconds))
 
-        interpreter = await ask(seller.provider, "bootstrap", transport.bootstrap(self._options.spec.image, report))
+        interpreter = await ask(
+            seller.provider, "bootstrap", transport.bootstrap(self._options.spec.image, report, steps)
+        )
         self._events.emit(InstanceBootstrapped(instance.id))
         node = Node(instance.node, instance, transport, self._dispatcher, self.lease)
         self._dispatcher.nodes[instance.node] = node
