@@ -14,6 +14,7 @@ from road_fakes import After, FakeNode, FakeProvider, Hang, Journey, spot, virtu
 import skyward as sky
 from skyward._ledger import Ledger, state_folder
 from skyward.errors import (
+    AllProvidersFailedError,
     BootstrapError,
     ConfigurationError,
     PluginError,
@@ -195,8 +196,8 @@ def test_ledgers_are_below_the_users_state_folder(monkeypatch: pytest.MonkeyPatc
         ({"describe": [lambda _: None]}, PluginError, "Fake failed in describe with TypeError"),
         ({"describe": [lambda ids: {ids[0]: "running"}]}, PluginError, "Fake failed in describe with AttributeError"),
         ({"bootstrap": [Hang]}, ProvisionTimeout, "not ready after 1800 s; raise provision_timeout"),
-        ({"launch": [Hang]}, ProvisionTimeout, "not ready after 1800 s"),
-        ({"launch": [After(Hang)]}, ProvisionTimeout, "not ready after 1800 s"),
+        ({"launch": [Hang]}, AllProvidersFailedError, "Fake did not answer to launch within 300 s"),
+        ({"launch": [After(Hang)]}, AllProvidersFailedError, "Fake did not answer to launch within 300 s"),
         ({"describe": [Hang] * 53}, ProvisionTimeout, "not ready after 1800 s"),
     ],
 )

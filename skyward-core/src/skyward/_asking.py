@@ -21,7 +21,22 @@ from tenacity import (
 
 from skyward.errors import PluginError, SkywardError, Transient
 
-__all__ = ["all_of", "ask", "bug", "distribution", "origin", "persistently", "seen_through", "shielded", "together"]
+__all__ = [
+    "NoAnswer",
+    "all_of",
+    "ask",
+    "bug",
+    "distribution",
+    "origin",
+    "persistently",
+    "seen_through",
+    "shielded",
+    "together",
+]
+
+
+class NoAnswer(Transient):
+    """A plugin took longer than it may."""
 
 
 async def ask[T](plugin: object, what: str, answer: Awaitable[T], limit: float | None = None) -> T:
@@ -35,7 +50,7 @@ async def ask[T](plugin: object, what: str, answer: Awaitable[T], limit: float |
 
     Raises:
         SkywardError: as the plugin raised it.
-        Transient: it took longer than ``limit``.
+        NoAnswer: it took longer than ``limit``.
         PluginError: it raised anything else.
     """
     timer = asyncio.timeout(limit)
@@ -51,7 +66,7 @@ async def ask[T](plugin: object, what: str, answer: Awaitable[T], limit: float |
         raise bug(plugin, what, error) from error
     except Exception as error:
         if timer.expired():
-            raise Transient(f"{_name(plugin)} did not answer to {what} within {limit:g} s") from error
+            raise NoAnswer(f"{_name(plugin)} did not answer to {what} within {limit:g} s") from error
         raise bug(plugin, what, error) from error
 
 

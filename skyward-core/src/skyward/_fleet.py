@@ -30,6 +30,8 @@ _log = logging.getLogger("skyward.fleet")
 _GRACE = 10.0
 """Seconds that an order which is already under way may still take when its pool is cancelled: it is better to learn
 what it created than to have to look for it."""
+LAUNCH_LIMIT = 300.0
+"""Seconds that a provider may take to answer to an order. Its machines need not run by then."""
 _SETTLE = 5.0
 """Seconds for which a pool waits at its end for what an order may still bring forth that ended in an unknown way."""
 _UNKNOWN_FOR = 60.0
@@ -85,7 +87,7 @@ class Fleet:
         async def launched() -> list[object]:
             return list(await seller.session.launch(request))
 
-        order = asyncio.ensure_future(ask(seller.provider, "launch", launched()))
+        order = asyncio.ensure_future(ask(seller.provider, "launch", launched(), LAUNCH_LIMIT))
         self._orders[order] = seller, request
         try:
             await asyncio.wait([order])

@@ -1,32 +1,30 @@
-"""Buying: open the providers, gather their offers, order them, and launch until there are machines enough."""
+"""The providers of a pool: open them, gather their offers, and make orders of these."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from attrs import frozen
+from attrs import define, frozen
 
-from skyward._asking import all_of, ask, persistently, together
+from skyward._asking import NoAnswer, all_of, ask, persistently, together
+from skyward._buying import Buyer, said
 from skyward._client import this_client
 from skyward._handles import ProviderHandle
 from skyward._selection import Order, fits, plan, rank, wanted
 from skyward.errors import (
-    AllProvidersFailedError,
     AuthenticationFailed,
     NoAvailableProviderError,
-    PluginError,
-    ProviderError,
-    ProvisioningError,
     SkywardError,
 )
 from skyward.model.offer import Offer
-from skyward.spi.provider import LaunchRequest, PoolIdentity, Provider, Session
+from skyward.spi.provider import PoolIdentity, Provider, Session
 
 if TYPE_CHECKING:
-    from skyward._fleet import Fleet, Machine
+    from skyward._fleet import Machine
     from skyward._options import PoolOptions
     from skyward.model.spec import ComputeSpec
 
@@ -34,8 +32,10 @@ __all__ = ["Identify", "Market", "Seller"]
 
 _log = logging.getLogger("skyward.market")
 
-_PATIENCE = 60.0
-"""Seconds that one provider may take over opening and offers before the others go on without it."""
+ANSWER_LIMIT = 30.0
+"""Seconds that a provider may take to open its session, and as many to name its offers, further attempts included.
+Then the others go on without it."""
+_CLOSE_LIMIT = 15.0
 
 
 @frozen
@@ -61,9 +61,9 @@ class Identify:
         )
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Seller:
-    """A provider with its open session and what it offered. Each is equal to itself only."""
+    """A provider with its open session and what it offered last. Each is equal to itself only."""
 
     provider: Provider
     session: Session
@@ -77,15 +77,17 @@ class Market:
     Args:
         options: the pool's request.
         identify: makes the identity towards each provider.
+        buyer: gives the orders.
     """
 
-    def __init__(self, options: PoolOptions, identify: Identify) -> None:
+    def __init__(self, options: PoolOptions, identify: Identify, buyer: Buyer) -> None:
         self.sellers: list[Seller] = []
         self.sessions: list[tuple[Provider, Session]] = []
         """Every session that was opened, those of providers included whose offers failed."""
         self._options = options
         self._identify = identify
-        self._answers: list[tuple[str, str]] = []
+        self._buyer = buyer
+        self._answers: list[tuple[str, str, Seller | None]] = []
 
     @property
     def lease(self) -> float | None:
@@ -109,10 +111,10 @@ class Market:
         for provider, outcome in zip(providers, outcomes, strict=True):
             if isinstance(outcome, Seller):
                 self.sellers.append(outcome)
-                self._answers.append((provider.name, f"{len(outcome.offers)} fitting offer(s)"))
+                self._answers.append((provider.name, f"{len(outcome.offers)} fitting offer(s)", outcome))
             else:
                 failures.append(outcome)
-                self._answers.append((provider.name, str(outcome)))
+                self._answers.append((provider.name, said(outcome), None))
                 _log.warning("%s cannot be used: %s", provider.name, outcome)
         if self.sellers:
             return
@@ -123,21 +125,31 @@ class Market:
     async def _open(self, provider: Provider) -> Seller | SkywardError:
         identity = self._identify.towards(provider)
         spec = self._options.spec
-        timer = asyncio.timeout(_PATIENCE)
+
+        async def opened() -> Session:
+            session = await provider.open(identity)
+            self.sessions.append((provider, session))
+            return session
+
         try:
-            async with timer:
-                session = await persistently(lambda: ask(provider, "open", provider.open(identity)), attempts=4)
-                self.sessions.append((provider, session))
-                offers = await persistently(lambda: ask(provider, "offers", _fitting(session, spec)), attempts=4)
+            session = await _answered(provider, "open", opened)
+            offers = await _answered(provider, "offers", lambda: _fitting(session, spec))
         except AuthenticationFailed:
             raise
         except SkywardError as error:
             return error
-        except TimeoutError:
-            if not timer.expired():
-                raise
-            return ProvisioningError(f"{provider.name} did not answer within {_PATIENCE:g} s")
         return Seller(provider, session, offers, identity.lease)
+
+    async def refresh(self) -> None:
+        """Ask the providers for their offers anew. One that does not answer is taken at its last word."""
+        await together(self._refresh(seller) for seller in self.sellers)
+
+    async def _refresh(self, seller: Seller) -> None:
+        spec = self._options.spec
+        try:
+            seller.offers = await _answered(seller.provider, "offers", lambda: _fitting(seller.session, spec))
+        except SkywardError as error:
+            _log.warning("the earlier offers of %s have to do: %s", seller.provider.name, error)
 
     async def orders(self, nodes: Iterable[int]) -> list[Order]:
         """What to buy for these nodes, with the offers to try in turn.
@@ -187,58 +199,15 @@ class Market:
         )
 
     def _said(self) -> str:
-        return "; ".join(f"{name}: {answer}" for name, answer in self._answers)
+        return "; ".join(f"{name}: {answer}" for name, answer, _ in self._answers)
 
-    async def buy(self, order: Order, fleet: Fleet, before: Callable[[Offer, Sequence[int]], None]) -> list[Machine]:
-        """Launch an order, offer after offer, until it is whole. What was launched is with the fleet at any moment.
+    async def buy(self, orders: Sequence[Order]) -> list[Machine]:
+        """Launch orders; see `Buyer.buy`."""
+        return await self._buyer.buy(orders, self.sellers, self._not_asked)
 
-        Args:
-            order: what to buy.
-            fleet: takes the machines.
-            before: called with an offer and the nodes that it is for, before it is ordered.
-
-        Raises:
-            AllProvidersFailedError: the offers ran out first; what each answered is in the message.
-            AuthenticationFailed: at once, whatever other offers there are.
-        """
-        missing = list(order.nodes)
-        bought: list[Machine] = []
-        answers: list[str] = []
-        broken: dict[Seller, PluginError] = {}
-        for candidate in order.offers:
-            seller, offer = self.sellers[candidate.seller], candidate.offer
-            nodes = missing if offer.capacity is None else missing[: offer.capacity]
-            if seller in broken:
-                continue
-            if not nodes:
-                answers.append(f"{_named(offer)}: no capacity")
-                continue
-            before(offer, nodes)
-            try:
-                got = await self._launch(seller, offer, nodes, fleet)
-            except AuthenticationFailed:
-                raise
-            except (ProviderError, PluginError) as error:
-                answers.append(f"{_named(offer)}: {error}")
-                _log.info("no machine from %s", answers[-1])
-                if isinstance(error, PluginError):
-                    broken[seller] = error
-                continue
-            bought += got
-            there = {machine.instance.node for machine in got}
-            missing = [node for node in missing if node not in there]
-            if not missing:
-                return bought
-            answers.append(f"{_named(offer)}: {len(got)} machine(s) of {len(got) + len(missing)}")
-        raise AllProvidersFailedError(
-            f"{len(missing)} of {len(order.nodes)} machine(s) could not be had: {'; '.join(answers)}; try again later, "
-            "ask for fewer or for others, or add a provider"
-        ) from next(iter(broken.values()), None)
-
-    async def _launch(self, seller: Seller, offer: Offer, nodes: Sequence[int], fleet: Fleet) -> list[Machine]:
-        """Launch machines of one offer, again after a passing failure."""
-        request = LaunchRequest(offer=offer, nodes=tuple(nodes), spec=self._options.spec)
-        return await persistently(lambda: fleet.launch(seller, request), attempts=3)
+    def _not_asked(self, asked: set[Seller]) -> list[str]:
+        """What the other providers answered."""
+        return [f"{name}: {answer}" for name, answer, seller in self._answers if seller not in asked]
 
     async def close(self) -> None:
         """Close every session. What goes wrong is logged: by now nothing depends on it."""
@@ -246,16 +215,40 @@ class Market:
         await all_of(_close(provider, session) for provider, session in sessions)
 
 
+async def _answered[T](provider: Provider, what: str, call: Callable[[], Awaitable[T]]) -> T:
+    """Ask a provider, again after a passing failure, for a limited time."""
+    timer = asyncio.timeout(ANSWER_LIMIT)
+    try:
+        async with timer:
+            return await persistently(lambda: ask(provider, what, call()), attempts=4)
+    except TimeoutError as error:
+        if not timer.expired():
+            raise
+        raise NoAnswer(f"{provider.name} did not answer to {what} within {ANSWER_LIMIT:g} s") from error
+
+
 async def _fitting(session: Session, spec: ComputeSpec) -> tuple[Offer, ...]:
-    return tuple(offer for offer in await session.offers(spec) if fits(offer, spec))
+    return tuple(offer for offer in await session.offers(spec) if _sound(offer) and fits(offer, spec))
+
+
+def _sound(offer: object) -> bool:
+    """Refuse an offer that cannot be: once it is bought it is too late."""
+    if not isinstance(offer, Offer):
+        raise TypeError(f"{offer!r} is no offer")
+    prices = [price for price in (offer.price, offer.on_demand_price) if price is not None]
+    if not all(0 <= price < math.inf for price in prices):
+        raise ValueError(f"the price of {offer.instance_type} must be 0 or more or None, not {prices}")
+    if not 0 < offer.billing_quantum < math.inf:
+        raise ValueError(f"the billing quantum of {offer.instance_type} must be positive, not {offer.billing_quantum}")
+    if offer.capacity is not None and offer.capacity < 0:
+        raise ValueError(f"the capacity of {offer.instance_type} must be 0 or more or None, not {offer.capacity}")
+    if offer.market not in ("spot", "on-demand"):
+        raise ValueError(f"the market of {offer.instance_type} must be 'spot' or 'on-demand', not {offer.market!r}")
+    return True
 
 
 async def _close(provider: Provider, session: Session) -> None:
     try:
-        await ask(provider, "close", session.close(), 15)
+        await ask(provider, "close", session.close(), _CLOSE_LIMIT)
     except SkywardError as error:
         _log.warning("the session with %s could not be closed: %s", provider.name, error)
-
-
-def _named(offer: Offer) -> str:
-    return f"{offer.provider} {offer.instance_type} ({offer.market}, {offer.region})"

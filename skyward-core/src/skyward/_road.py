@@ -8,14 +8,15 @@ import getpass
 import logging
 import secrets
 import socket
-import time
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from skyward._asking import ask, bug, shielded, together
+from skyward import _clock
+from skyward._asking import all_of, ask, bug, seen_through, shielded, together
 from skyward._books import Books
+from skyward._buying import Buyer
 from skyward._fleet import Fleet
 from skyward._hooks import Hooks
 from skyward._market import Identify, Market
@@ -83,9 +84,8 @@ class Road:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
-        self._ending = asyncio.Lock()
-        self._ended = False
-        self._failure: SkywardError | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._proven = False
 
     @property
     def lease(self) -> float | None:
@@ -143,16 +143,15 @@ class Road:
         self._options = evolve(self._options, spec=spec)
         self._events.emit(InfraCreating())
         if spec.timeout is not None:
-            self.deadline = time.time() + spec.timeout
-        self._books.open(self.owner, [provider.name for provider in self._options.providers], self.deadline)
+            self.deadline = _clock.current().time() + spec.timeout
+        self._books.open(self.owner, self._options.providers, self.deadline)
         identify = Identify(self.pool_id, self.owner, self.deadline, self._options.lease, self._token)
-        self._market = Market(self._options, identify)
+        buyer = Buyer(spec, self._fleet, self._books.launching)
+        self._market = Market(self._options, identify, buyer)
         await self._market.open()
         orders = await self._market.orders(range(spec.nodes))
         self._events.emit(ClusterProvisioned(orders[0].offers[0].offer.region))
-        machines: list[Machine] = []
-        for order in orders:
-            machines += await self._market.buy(order, self._fleet, self._books.launching)
+        machines = await self._market.buy(orders)
         machines.sort(key=lambda machine: machine.instance.node)
         machines = await self._fleet.until_running(machines)
         for machine in machines:
@@ -238,9 +237,7 @@ class Road:
             _log.warning("the lost machine is ended later, with the pool: %s", error)
         before = set(self._fleet.machines)
         try:
-            new: list[Machine] = []
-            for order in await self._market.orders([lost.index]):
-                new += await self._market.buy(order, self._fleet, self._books.launching)
+            new = await self._market.buy(await self._market.orders([lost.index]))
             for fresh in await self._fleet.until_running(new):
                 self._books.running(fresh)
                 await self._ready(fresh)
@@ -266,36 +263,42 @@ class Road:
             ProvisioningError: naming what may still run; the ledger is kept.
         """
         await shielded(self._stop_and_end())
-        if self._failure is not None:
-            raise self._failure
 
     async def _stop_and_end(self) -> None:
         self._closing = True
         for task in list(self._working):
             task.cancel()
-        await self._idle.wait()
+        caught: BaseException | None = None
+        while self._working:  # whatever befalls the waiting
+            caught = await seen_through([asyncio.ensure_future(self._idle.wait())]) or caught
         await self._end()
+        if caught is not None:
+            raise caught
 
     async def _end(self) -> None:
         """End everything, once; whoever comes second waits for the first."""
         self._closing = True
-        async with self._ending:
-            if self._ended:
-                return
-            try:
-                for machine in self._fleet.machines:
-                    self._events.emit(InstanceStopping(machine.instance.id))
-                await asyncio.gather(*(self._let_go(instance_id) for instance_id in list(self._transports)))
-                await self._fleet.end_all()
-            except SkywardError as error:
-                self._failure = error
-                self._events.emit(Error(str(error)))
-                raise
-            finally:
-                self._ended = True
-                if self._market is not None:
-                    await self._market.close()
-                self._books.close(clean=self._failure is None)
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end_once())
+        await shielded(self._ending)
+
+    async def _end_once(self) -> None:
+        async with contextlib.AsyncExitStack() as steps:  # done from the last one up, whatever befalls the others
+            steps.callback(lambda: self._books.close(clean=self._proven))
+            if self._market is not None:
+                steps.push_async_callback(self._market.close)
+            steps.push_async_callback(self._end_machines)
+            for machine in self._fleet.machines:
+                self._events.emit(InstanceStopping(machine.instance.id))
+            await all_of(self._let_go(instance_id) for instance_id in list(self._transports))
+
+    async def _end_machines(self) -> None:
+        try:
+            await self._fleet.end_all()
+        except SkywardError as error:
+            self._events.emit(Error(str(error)))
+            raise
+        self._proven = True
 
     async def _let_go(self, instance_id: str) -> None:
         """Close the road to a machine. What goes wrong is logged: the machine is ended in any case."""
