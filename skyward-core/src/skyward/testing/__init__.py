@@ -1,5 +1,51 @@
-"""For the tests of plugins and of users' own scripts. It offers nothing yet."""
+"""For the tests of plugins and of users' own scripts: a cloud in memory, and time that passes when a test says so.
+
+Nothing here needs pytest.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skyward.testing._clock import VirtualClock
+    from skyward.testing._cloud import FakeCloud, FakeMachine
+    from skyward.testing._offers import on_demand, spot
+    from skyward.testing._provider import FakeProvider
+    from skyward.testing._script import After, Hang, Late
+else:
+    _HOMES = {
+        "After": "_script",
+        "FakeCloud": "_cloud",
+        "FakeMachine": "_cloud",
+        "FakeProvider": "_provider",
+        "Hang": "_script",
+        "Late": "_script",
+        "VirtualClock": "_clock",
+        "on_demand": "_offers",
+        "spot": "_offers",
+    }
+
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module 'skyward.testing' has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f"skyward.testing.{_HOMES[name]}"), name)
+
+
+__all__ = [
+    "After",
+    "FakeCloud",
+    "FakeMachine",
+    "FakeProvider",
+    "Hang",
+    "Late",
+    "VirtualClock",
+    "on_demand",
+    "spot",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
