@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from skyward import _interrupts, _signals
+from skyward import _clock, _interrupts, _signals
 from skyward._cost import CostMeter
 from skyward._display import make_display
 from skyward._events import EventBus
@@ -73,7 +73,6 @@ class Engine:
         self._made_road: Road | None = None
         self._provisioning: concurrent.futures.Future[None] | None = None
         self._lock = threading.Lock()
-        self._cost = CostMeter()
         self._warned = False
         self._holding = False
         self._at_leave: list[Callable[[], None]] = []
@@ -149,6 +148,8 @@ class Engine:
                 now = _STATES.get(self.state, self.state)
                 raise UsageError(f"this pool {now}, and a pool is entered once: make a new sky.ComputePool(...)")
             self.state = "being entered"
+        self._clock = _clock.current()
+        self._cost = CostMeter(self._clock.monotonic)
         _open.add(self)
         _interrupts.hold()
         self._holding = True
@@ -212,7 +213,7 @@ class Engine:
         deadline = self._road.deadline
         if deadline is None:
             return
-        left = deadline - time.time()
+        left = deadline - self._clock.time()
         if left <= min(_WARN_BEFORE, (self._options.spec.timeout or 0) / 2) and not self._warned:
             self._warned = True
             self.events.emit(TimeoutApproaching(left, deadline))
@@ -287,7 +288,7 @@ class Engine:
         self.require_active()
         for node in list(self.dispatcher.nodes.values()):
             node.extend(seconds)
-        self._road.deadline = time.time() + seconds
+        self._road.deadline = self._clock.time() + seconds
         self._warned = False
 
     def _node_lost(self, node: Node, why: str) -> bool:

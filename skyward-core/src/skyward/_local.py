@@ -114,7 +114,7 @@ class LocalSession:
     def _home(self) -> str:
         """The pool's folder. The last node that ends by itself removes it, so it may have to be made again."""
         if not self._folders or not os.path.isdir(self._folders[-1]):
-            self._folders.append(_private_folder())
+            self._folders.append(private_folder())
         return self._folders[-1]
 
     async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
@@ -177,7 +177,7 @@ def _require_packages(names: Sequence[str]) -> None:
         )
 
 
-def _private_folder() -> str:
+def private_folder() -> str:
     """A new folder that only this user may enter, with a path short enough for sockets."""
     for base in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"):  # noqa: S108  made private
         if base and len(base) + len("/skyward-12345678") + _LONGEST_SOCKET <= _SOCKET_PATH_LIMIT:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from tenacity import AsyncRetrying, retry_if_not_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_not_exception_type, wait_random_exponential
 
 from skyward._slot import SlotClient
 from skyward.errors import NodeLost
@@ -86,11 +86,12 @@ class Node:
 
     async def _open(self, socket: str, receiver: Receiver) -> Link:
         """Open a link, again and again while the machine may still come back."""
-        patience = 60.0 if self._lease is None else self._lease
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (60.0 if self._lease is None else self._lease)
         async for attempt in AsyncRetrying(
             retry=retry_if_not_exception_type((NodeLost, asyncio.CancelledError)),
             wait=wait_random_exponential(multiplier=0.05, max=2),
-            stop=stop_after_delay(patience),
+            stop=lambda _: loop.time() >= end,
             reraise=True,
         ):
             with attempt:
