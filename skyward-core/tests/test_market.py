@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from road_fakes import After, FakeNode, FakeProvider, Hang, Journey, on_demand, spot, virtually
+from road_fakes import After, FakeProvider, Hang, Journey, on_demand, spot, virtually
 
 import skyward as sky
 from skyward.errors import (
@@ -25,7 +25,6 @@ from skyward.errors import (
 
 @pytest.fixture(autouse=True)
 def _on_fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("skyward._road.Node", FakeNode)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
@@ -63,7 +62,7 @@ async def test_all_providers_are_asked_at_the_same_time() -> None:
     [
         (Hang, "did not answer to {method} within 30 s"),
         (Unavailable("sold out"), "sold out"),
-        (KeyError("price"), "KeyError: 'price'; this is a bug of the module road_fakes"),
+        (KeyError("price"), "KeyError: 'price'; this is a bug of skyward-core 0."),
     ],
 )
 @virtually
@@ -199,7 +198,7 @@ async def test_the_allocation_splits_the_machines_between_the_markets(
     journey = Journey(provider, nodes=5, allocation=allocation)
     await journey.road.provision()
     assert [(market, len(nodes)) for _, market, nodes in bought(provider)] == expected
-    assert sorted(machine.node for machine in provider.machines.values()) == [0, 1, 2, 3, 4]
+    assert sorted(machine.node for machine in provider.machines) == [0, 1, 2, 3, 4]
     await journey.road.destroy()
 
 

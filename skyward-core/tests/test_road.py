@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
-from road_fakes import After, FakeNode, FakeProvider, Hang, Journey, spot, virtually
+from road_fakes import After, FakeProvider, Hang, Journey, spot, virtually
 
 import skyward as sky
 from skyward._ledger import Ledger, state_folder
@@ -22,12 +21,10 @@ from skyward.errors import (
     ProvisionTimeout,
     Transient,
 )
-from skyward.model.instance import InstanceState
 
 
 @pytest.fixture(autouse=True)
 def _on_fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("skyward._road.Node", FakeNode)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
@@ -69,8 +66,10 @@ async def test_every_node_is_told_of_the_cluster_and_its_own_place() -> None:
     provider = FakeProvider()
     journey = Journey(provider, nodes=3, concurrency=2, env={"A": "1"}, image=sky.Image(env={"A": "0", "B": "2"}))
     await journey.road.provision()
-    for index, node in journey.dispatcher.nodes.items():
-        assert node.configuration["cluster"] | {"head_port": 0} == {
+    for index, machine in enumerate(provider.machines):
+        told = machine.configuration
+        assert told is not None
+        assert told["cluster"] | {"head_port": 0} == {
             "node": index,
             "total_nodes": 3,
             "head_addr": "10.0.0.9",
@@ -79,7 +78,7 @@ async def test_every_node_is_told_of_the_cluster_and_its_own_place() -> None:
             "workers_per_node": 2,
             "accelerators": [],
         }
-        assert node.configuration["environment"] == {"A": "1", "B": "2"}
+        assert told["environment"] == {"A": "1", "B": "2"}
     await journey.road.destroy()
 
 
@@ -87,7 +86,8 @@ async def test_every_node_is_told_of_the_cluster_and_its_own_place() -> None:
 async def test_nodes_of_two_providers_meet_at_a_public_address() -> None:
     journey = Journey(FakeProvider("A", [spot("A", capacity=1)]), FakeProvider("B"), nodes=2)
     await journey.road.provision()
-    assert {node.configuration["cluster"]["head_addr"] for node in journey.dispatcher.nodes.values()} == {"203.0.113.9"}
+    told = [machine.configuration for cloud in journey.providers for machine in cloud.machines]
+    assert [each and each["cluster"]["head_addr"] for each in told] == ["203.0.113.9"] * 2
     await journey.road.destroy()
 
 
@@ -191,7 +191,7 @@ def test_ledgers_are_below_the_users_state_folder(monkeypatch: pytest.MonkeyPatc
         ({"bootstrap": [None, BootstrapError("pip failed", phase="deps")]}, BootstrapError, "pip failed"),
         ({"bootstrap": [RuntimeError("oops")]}, PluginError, "Fake failed in bootstrap with RuntimeError: oops"),
         ({"transport": [RuntimeError("oops")]}, PluginError, "Fake failed in transport with RuntimeError: oops"),
-        ({"start": [OSError("refused")]}, OSError, "refused"),
+        ({"transport.open": [OSError("refused")] * 9999}, OSError, "refused"),
         ({"describe": [RuntimeError("oops")]}, PluginError, "Fake failed in describe with RuntimeError: oops"),
         ({"describe": [lambda _: None]}, PluginError, "Fake failed in describe with TypeError"),
         ({"describe": [lambda ids: {ids[0]: "running"}]}, PluginError, "Fake failed in describe with AttributeError"),
@@ -226,10 +226,7 @@ async def test_a_machine_that_never_runs_is_given_up_after_the_provision_timeout
 async def test_a_machine_that_ends_before_it_runs_is_told_at_once(tmp_path: Path) -> None:
     provider = FakeProvider(boot=None)
 
-    def ended(ids: list[str]) -> dict[str, Any]:
-        return {name: evolve(provider.machines[name], state=InstanceState.GONE) for name in ids}
-
-    provider.script["describe"] = [None, ended]
+    provider.script("describe", None, lambda ids: provider.lose(ids[0]) or {})
     journey = Journey(provider)
     with pytest.raises(ProvisioningError, match="machine i-0 of Fake ended before it was ready"):
         await journey.road.provision()

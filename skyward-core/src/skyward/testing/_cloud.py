@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import weakref
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
     from skyward.model.bootstrap import Step
     from skyward.testing._session import FakeSession
 
-__all__ = ["FakeCloud", "FakeMachine"]
+__all__ = ["FakeCloud", "FakeMachine", "clouds"]
+
+_clouds: weakref.WeakSet[FakeCloud] = weakref.WeakSet()
+
+
+def clouds() -> list[FakeCloud]:
+    """All fake clouds of this process that somebody holds on to."""
+    return list(_clouds)
 
 
 class FakeMachine:
@@ -130,12 +138,6 @@ class FakeMachine:
         self._backend.expire()
         return round(float(dollars(self._record, self._backend.clock.monotonic())), 6)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FakeMachine) and other._record is self._record
-
-    def __hash__(self) -> int:
-        return hash(id(self._record))
-
     def __repr__(self) -> str:
         return f"FakeMachine({self.id}, node={self.node}, {self.offer.market}, {self.state.value})"
 
@@ -217,7 +219,9 @@ class FakeCloud:
         capable = Capabilities(spot=True, default_lease=60) if capabilities is None else capabilities
         self._provider = FakeProvider(secrets.token_hex(8), name, capable, self._backend)
         self._blocks = contextlib.ExitStack()
+        self._machines: dict[str, FakeMachine] = {}
         self.sell(*([spot(), on_demand()] if offers is None else offers))
+        _clouds.add(self)
 
     @property
     def provider(self) -> FakeProvider:
@@ -234,7 +238,9 @@ class FakeCloud:
     @property
     def machines(self) -> list[FakeMachine]:
         """All machines that were ever bought, in their order."""
-        return [FakeMachine(self._backend, record) for record in self._backend.records.values()]
+        for record in list(self._backend.records.values()):
+            self._machines.setdefault(record.id, FakeMachine(self._backend, record))
+        return list(self._machines.values())
 
     @property
     def alive(self) -> list[FakeMachine]:
