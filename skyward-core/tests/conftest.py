@@ -1,5 +1,5 @@
 """A process that does what a node does with functions, arguments and modules, for tests of serialisation; and the
-fixtures of the terminal in memory.
+fixtures of the terminal in memory and of installed plugins.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plugin_fakes import install as install
 from terminal_fakes import attach as attach
 from terminal_fakes import live as live
 

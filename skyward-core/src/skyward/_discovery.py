@@ -113,7 +113,7 @@ def _is_metadata(name: str) -> bool:
     low = name.lower()
     if low == "egg-info":
         return True
-    return low.endswith((".dist-info", ".egg-info")) and canonical(name.partition("-")[0]) != CORE
+    return low.endswith((".dist-info", ".egg-info")) and canonical(os.path.splitext(name)[0].partition("-")[0]) != CORE
 
 
 def _brings_plugin(folder: str) -> bool:

@@ -56,15 +56,21 @@ class Hook:
         Raises:
             PluginError: it raised anything, or took too long.
         """
-        loop = asyncio.get_running_loop()
-        timer = asyncio.timeout(LIMIT)
+
+        def work() -> tuple[Any, BaseException | None]:
+            try:
+                return read(self.call(**arguments)), None
+            except BaseException as error:  # noqa: BLE001  also sys.exit() is no more than this plugin's mistake
+                return None, error
+
         try:
-            async with timer:
-                return await loop.run_in_executor(_Aside(), lambda: read(self.call(**arguments)))
-        except Exception as error:
-            if timer.expired():
-                raise self.mistake(f"has not returned after {LIMIT:g} s") from error
+            async with asyncio.timeout(LIMIT):
+                answer, error = await asyncio.get_running_loop().run_in_executor(_Aside(), work)
+        except TimeoutError as late:
+            raise self.mistake(f"has not returned after {LIMIT:g} s") from late
+        if error is not None:
             raise self.mistake(f"failed with {type(error).__name__}: {error}") from error
+        return answer
 
     def mistake(self, what: str) -> PluginError:
         """The error that reports a mistake of this plugin."""

@@ -158,6 +158,8 @@ def _unknown(registry: Registry, kind: Kind, name: str) -> Exception:
     near = near_matches(name, {*table, *kind.first_party, *(OWN if kind is PROVIDERS else ())})
     if near:
         hint = ": did you mean " + " or ".join(map(repr, near)) + "?"
+    elif kind in (SELECTORS, ALLOCATIONS):
+        hint = f"; choose from {', '.join(sorted(table))}"
     else:
         hint = f"; installed plugins provide {', '.join(sorted(table)) or 'nothing here'}"
     # Whose name it is nobody can know: a plugin that is broken or turned off might have brought it.

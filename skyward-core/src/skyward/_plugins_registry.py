@@ -80,12 +80,13 @@ class Registry:
                 raise ValueError(f"it has {len(found.entries)} entry points in the group {GROUP!r}, not one")
             self._register(found.entries[0].load(), plugin)
         except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin may fail in any way; its names say so when used
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            plugin.problems.append(said)
             plugin.broken = PluginError(
-                f"the plugin {source} cannot be used: {type(error).__name__}: {error}; repair or uninstall it, or set "
+                f"the plugin {source} cannot be used: {said}; repair or uninstall it, or set "
                 f"{_discovery.VARIABLE}={source.name}"
             )
             plugin.broken.__cause__ = error
-            plugin.problems.append(f"{type(error).__name__}: {error}")
             _log.warning("%s", plugin.broken)
         taken = time.monotonic() - begun
         if taken > SLOW:
@@ -100,12 +101,13 @@ class Registry:
         name = plugin.source.name
         if isinstance(module, type):
             raise TypeError(f"its entry point is the class {module.__name__}, not a module or an object")
-        self._manager.register(module, name=name)
         try:
+            self._manager.register(module, name=name)
             self._check(module)
             brought = [(kind, *pair) for kind in KINDS for pair in self._ask(kind, module)]
         except BaseException:
-            self._manager.unregister(name=name)
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
             raise
         self.plugins[name] = plugin
         callers = self._manager.get_hookcallers(module) or ()
