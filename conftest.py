@@ -8,6 +8,8 @@ from importlib.util import find_spec
 
 import pytest
 
+pytest_plugins = ["pytester", "skyward.testing._pytest"]
+
 
 class Require:
     """Parts that a test needs and that not every machine has.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from skyward.testing._clock import VirtualClock
     from skyward.testing._cloud import FakeCloud, FakeMachine
+    from skyward.testing._left import no_machines_left
     from skyward.testing._offers import on_demand, spot
     from skyward.testing._provider import FakeProvider
     from skyward.testing._script import After, Hang, Late
@@ -22,6 +23,7 @@ else:
         "Hang": "_script",
         "Late": "_script",
         "VirtualClock": "_clock",
+        "no_machines_left": "_left",
         "on_demand": "_offers",
         "spot": "_offers",
     }
@@ -42,6 +44,7 @@ __all__ = [
     "Hang",
     "Late",
     "VirtualClock",
+    "no_machines_left",
     "on_demand",
     "spot",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from skyward.errors import UsageError
 from skyward.spi.provider import Capabilities, PoolIdentity
+from skyward.testing import _left
 
 if TYPE_CHECKING:
     from skyward.testing._backend import Backend
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeProvider"]
 
-_clouds: weakref.WeakValueDictionary[str, Backend] = weakref.WeakValueDictionary()
+clouds: weakref.WeakValueDictionary[str, Backend] = weakref.WeakValueDictionary()
 
 
 class FakeProvider:
@@ -29,8 +30,9 @@ class FakeProvider:
         self.capabilities = capabilities
         self._key = key
         if backend is not None:
-            _clouds[key] = backend
-        self._backend = _clouds.get(key)
+            clouds[key] = backend
+            _left.notice(backend)
+        self._backend = clouds.get(key)
 
     async def open(self, identity: PoolIdentity, /) -> FakeSession:
         """Open a session for one pool, as the script has it."""
