@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from skyward._interrupts import shield
 
-__all__ = ["finish", "in_background"]
+__all__ = ["finish", "first_error", "in_background"]
 
 
 def in_background(function: Callable[[], None], name: str) -> concurrent.futures.Future[None]:
@@ -46,10 +46,16 @@ def finish(endings: Sequence[concurrent.futures.Future[None]], remaining: Callab
             interrupted = interrupt
             left = ", ".join(remaining()) or "the last connections"
             print(f"still removing {left}: please wait, or they would go on costing", file=sys.stderr)  # noqa: T201
+    error = first_error(endings)
+    if interrupted is not None:
+        raise interrupted from error
+    if error is not None:
+        raise error
+
+
+def first_error(endings: Sequence[concurrent.futures.Future[None]]) -> BaseException | None:
+    """The first error of endings that are through; further ones are notes of it."""
     errors = [failure for ending in endings if (failure := ending.exception()) is not None]
     for other in errors[1:]:
         errors[0].add_note(f"and, from another pool: {type(other).__name__}: {other}")
-    if interrupted is not None:
-        raise interrupted from (errors[0] if errors else None)
-    if errors:
-        raise errors[0]
+    return errors[0] if errors else None
