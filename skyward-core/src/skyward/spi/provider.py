@@ -7,7 +7,7 @@ What a session may raise is the closed set below ``ProviderError``; anything els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -128,8 +128,15 @@ class Session(Protocol):
 class Provider(Protocol):
     """A provider's settings: a hashable, picklable value that users write, such as ``sky.Local()``."""
 
-    name: ClassVar[str]
-    capabilities: ClassVar[Capabilities]
+    @property
+    def name(self) -> str:
+        """What it is called, to users and in the logs; most have it as a ``ClassVar``."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; most have this as a ``ClassVar``, too."""
+        ...
 
     async def open(self, identity: PoolIdentity, /) -> Session:
         """Open a session for one pool. SDKs are imported here, and credentials checked. Nothing is created.

@@ -17,7 +17,7 @@ from skyward.model.spec import ComputeSpec
 from skyward.spi.provider import LaunchRequest, PoolIdentity
 from skyward.testing._clock import VirtualClock
 from skyward.testing._loop import running_clock
-from skyward.testing._machine import Body, Record, due, state_at
+from skyward.testing._record import Body, Record, due, state_at
 from skyward.testing._script import Script, perform
 
 if TYPE_CHECKING:
@@ -248,6 +248,8 @@ class Backend:
             self.expire()
             if record.ended is None:
                 record.heard = self.clock.monotonic()
+                if record.alarm is None:
+                    self.arm(record)
 
     def extend(self, record: Record, seconds: float | None) -> None:
         """Move a machine's deadline to so many seconds from now; ``None`` for no deadline."""

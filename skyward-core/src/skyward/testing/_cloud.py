@@ -4,142 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import weakref
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from skyward import _clock
 from skyward.errors import ConfigurationError
-from skyward.model.instance import InstanceState
 from skyward.model.offer import Offer
 from skyward.spi.provider import Capabilities
 from skyward.testing._backend import Backend
 from skyward.testing._clock import VirtualClock
 from skyward.testing._loop import running_clock
-from skyward.testing._machine import Body, Record, billed, dollars, state_at
+from skyward.testing._machine import FakeMachine
 from skyward.testing._offers import on_demand, spot
 from skyward.testing._provider import FakeProvider
+from skyward.testing._record import Body, Record, dollars
 from skyward.testing._script import Script
 
 if TYPE_CHECKING:
     from skyward._clock import Clock
-    from skyward.model.bootstrap import Step
     from skyward.testing._session import FakeSession
 
-__all__ = ["FakeCloud", "FakeMachine", "clouds"]
-
-_clouds: weakref.WeakSet[FakeCloud] = weakref.WeakSet()
-
-
-def clouds() -> list[FakeCloud]:
-    """All fake clouds of this process that somebody holds on to."""
-    return list(_clouds)
-
-
-class FakeMachine:
-    """One machine that a `FakeCloud` has sold, as it is at the moment at which it is asked.
-
-    Moments are seconds of the cloud's clock, as of ``clock.monotonic()``.
-    """
-
-    def __init__(self, backend: Backend, record: Record) -> None:
-        self._backend = backend
-        self._record = record
-
-    @property
-    def id(self) -> str:
-        """The provider's identifier: ``"i-0"`` is the cloud's first machine."""
-        return self._record.id
-
-    @property
-    def node(self) -> int:
-        """Its index in the pool that bought it."""
-        return self._record.node
-
-    @property
-    def pool_id(self) -> str:
-        """The tag that says which pool bought it."""
-        return self._record.pool_id
-
-    @property
-    def owner(self) -> str:
-        """The tag that says who did, as ``user@host``."""
-        return self._record.owner
-
-    @property
-    def offer(self) -> Offer:
-        """What it was bought as."""
-        return self._record.offer
-
-    @property
-    def state(self) -> InstanceState:
-        """``PENDING`` while it boots, ``RUNNING``, or ``GONE`` once it has ended."""
-        self._backend.expire()
-        return state_at(self._record, self._backend.clock.monotonic())
-
-    @property
-    def alive(self) -> bool:
-        """Whether it costs money: it does from its creation to its end."""
-        return self.state is not InstanceState.GONE
-
-    @property
-    def created(self) -> float:
-        """When it was bought."""
-        return self._record.created
-
-    @property
-    def ended(self) -> float | None:
-        """When it ended; ``None`` while it is alive."""
-        self._backend.expire()
-        return self._record.ended
-
-    @property
-    def why(self) -> str:
-        """How it ended.
-
-        ``"terminated"`` by its provider's API, ``"deadline"`` and ``"lease"`` by itself, ``"preempted"``, ``"lost"``,
-        ``"ended by itself"`` where its processes have, and ``"closed"`` together with the cloud; empty while it is
-        alive.
-        """
-        self._backend.expire()
-        return self._record.why
-
-    @property
-    def deadline(self) -> float | None:
-        """When it ends itself, in seconds since the epoch by the cloud's clock; ``None`` for never."""
-        return self._record.deadline
-
-    @property
-    def lease(self) -> float | None:
-        """Seconds without a word from its client after which it ends itself; ``None`` for no lease."""
-        return self._record.lease
-
-    @property
-    def configuration(self) -> Mapping[str, Any] | None:
-        """What the client of a simulated node has told it: ``"cluster"``, ``"environment"``, ``"slots"`` and more.
-
-        ``None`` before it has, and for local nodes.
-        """
-        return self._record.configuration
-
-    @property
-    def steps(self) -> Sequence[Step]:
-        """The bootstrap steps that plugins have added for it; none for local nodes, which run none."""
-        return self._record.steps
-
-    def billed(self) -> float:
-        """Seconds to be paid: from its creation to its end, or to now, in whole quanta of its offer, at least one."""
-        self._backend.expire()
-        return billed(self._record, self._backend.clock.monotonic())
-
-    def cost(self) -> float:
-        """Dollars to be paid for that, to a millionth."""
-        self._backend.expire()
-        return round(float(dollars(self._record, self._backend.clock.monotonic())), 6)
-
-    def __repr__(self) -> str:
-        return f"FakeMachine({self.id}, node={self.node}, {self.offer.market}, {self.state.value})"
+__all__ = ["FakeCloud"]
 
 
 class FakeCloud:
@@ -155,8 +41,10 @@ class FakeCloud:
             assert cloud.bill() == 0.50
 
     A machine costs from its creation to its end, by the price and the billing quantum of its offer. It ends when it is
-    terminated, preempted or lost, and by itself when its deadline has come, or, for simulated nodes, when it has not
-    heard from its client for the length of its lease; always at that very moment of the cloud's clock.
+    terminated, preempted or lost, and by itself when its deadline has come or its lease has run out, always at that
+    very moment of the cloud's clock. The lease is the exception where its client lives in time that passes by itself,
+    as a pool does outside of a virtual event loop: local nodes count it by the system's clock, as those of
+    ``sky.Local()`` do, and for simulated ones it begins when the client has closed the road to them.
 
     Entered as a block, its clock is the one by which pools that are entered inside count their costs and their
     deadline, and whatever is left is ended at the block's end.
@@ -180,10 +68,10 @@ class FakeCloud:
         script: what the next calls do. ``cloud.script("launch", Unavailable("sold out"), None)`` has the next launch
             fail and the one after it be an ordinary one. The methods are those of a session (``open``, ``offers``,
             ``launch``, ``describe``, ``terminate``, ``list_owned``, ``transport``, ``close``) and of a transport
-            (``bootstrap`` with simulated nodes, ``transport.open``, ``transport.close``). An entry may be
+            (``bootstrap``, ``transport.open``, ``transport.close``). An entry may be
 
             - an exception, which is raised, and the call has no effect;
-            - a number: the seconds that the call takes, by the clock;
+            - a number: the seconds that the call takes, by the clock, which moves on where no virtual loop does it;
             - a function of the call's argument, which gives the answer, or an awaitable of it;
             - ``Hang``: the call never answers;
             - ``After(entry)``: the call takes effect first, so its answer is lost or late;
@@ -221,7 +109,6 @@ class FakeCloud:
         self._blocks = contextlib.ExitStack()
         self._machines: dict[str, FakeMachine] = {}
         self.sell(*([spot(), on_demand()] if offers is None else offers))
-        _clouds.add(self)
 
     @property
     def provider(self) -> FakeProvider:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from skyward.model.image import Image
     from skyward.spi.provider import PoolIdentity
     from skyward.testing._backend import Backend
+    from skyward.testing._record import Record
 
 __all__ = ["LocalNode"]
 
@@ -35,31 +36,42 @@ class LocalNode:
     """
 
     ip: str | None = "127.0.0.1"
-    keeps_lease = True
+    keeps_lease = True  # its processes count it themselves
 
     def __init__(self, backend: Backend, machine_id: str) -> None:
         self._backend = backend
         self._id = machine_id
         self._processes: _local_processes.Machine | None = None
         self._control: Link | None = None
+        self._stopped = False
 
     def ended(self) -> bool:
-        """Whether the supervisor has ended."""
-        return self._processes is not None and self._processes.process.poll() is not None
+        """Whether the supervisor has ended, other than by its client's word: that leaves the machine as it is."""
+        return self._processes is not None and not self._stopped and self._processes.process.poll() is not None
 
     def road(self, identity: PoolIdentity, wire: Wire) -> _LocalRoad:
         """The way to it."""
-        if self._processes is None:
-            self._processes = self._start(identity)
+        with self._backend.lock:
+            if self._processes is None:
+                self._processes = self._start(identity)
         return _LocalRoad(self, LocalTransport(self._processes, identity.token, wire, identity.lease))
 
     def _start(self, identity: PoolIdentity) -> _local_processes.Machine:
-        deadline = self._backend.records[self._id].deadline
+        deadline = self.record.deadline
         if deadline is not None:  # a net below the cloud's own, in time that passes by itself
             deadline = time.time() + max(deadline - self._backend.clock.time(), 0.0)
         name = f"fake-{identity.pool_id}-{self._id}"
         folder = os.path.join(private_folder(), "n")
         return _local_processes.start(name, folder, evolve(identity, deadline=deadline))
+
+    @property
+    def record(self) -> Record:
+        """What the cloud knows of this machine."""
+        return self._backend.records[self._id]
+
+    async def act(self, method: str) -> None:
+        """One call, as the script has it."""
+        await self._backend.act(method, self._id, lambda: None)
 
     def connected(self, control: Link) -> Link:
         """The client is connected; what it says of the deadline is heard by the cloud, too."""
@@ -68,9 +80,16 @@ class LocalNode:
 
     def heard(self, frame: Frame) -> None:
         """The client has said something on the control channel."""
-        if frame.kind == Kind.EXTEND:
-            (seconds,) = head_of(frame)
-            self._backend.extend(self._backend.records[self._id], seconds)
+        match frame.kind:
+            case Kind.CONFIGURE:
+                self.record.configuration = head_of(frame)
+            case Kind.EXTEND:
+                (seconds,) = head_of(frame)
+                self._backend.extend(self.record, seconds)
+            case Kind.STOP:
+                self._stopped = True
+            case _:
+                pass
 
     def end(self, why: str) -> None:
         """Tell the processes to end, or kill them where a real machine would vanish without a word."""
@@ -136,7 +155,8 @@ class _LocalRoad:
         self._road = road
 
     async def bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step] = (), /) -> Interpreter:
-        """As of ``sky.Local()``."""
+        """As of ``sky.Local()``, after what the script has for it."""
+        await self._node.act("bootstrap")
         return await self._road.bootstrap(image, report, steps)
 
     async def open(self, name: str, receiver: Receiver, /) -> Link:

@@ -1,118 +1,118 @@
-"""One machine of a fake cloud: when it was bought, how it ends, and what it costs."""
+"""``FakeMachine``: what a test sees of one machine of a fake cloud."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from attrs import define
-
-from skyward.model.bootstrap import Step
 from skyward.model.instance import InstanceState
-from skyward.model.offer import Offer
-from skyward.testing._clock import Alarm
+from skyward.testing._record import Record, billed, dollars, state_at
 
 if TYPE_CHECKING:
-    from skyward.spi.provider import PoolIdentity
-    from skyward.spi.transport import Transport, Wire
+    from skyward.model.bootstrap import Step
+    from skyward.model.offer import Offer
+    from skyward.testing._backend import Backend
 
-__all__ = ["Body", "Record", "billed", "dollars", "due", "state_at"]
-
-_MICRO = 1_000_000
-
-
-class Body(Protocol):
-    """What a machine consists of: processes on this one, or nothing but answers."""
-
-    ip: str | None
-    keeps_lease: bool
-    """Whether it counts its lease itself, by the system's clock."""
-
-    def ended(self) -> bool:
-        """Whether it has ended by itself."""
-        ...
-
-    def road(self, identity: PoolIdentity, wire: Wire) -> Transport:
-        """The way to it, once it runs."""
-        ...
-
-    def end(self, why: str) -> None:
-        """It is no more; whoever is connected comes to see that. Called once, and never waits."""
-        ...
-
-    async def remove(self) -> None:
-        """Wait until nothing is left of it."""
-        ...
-
-    def clear(self) -> None:
-        """The same at once, for the end of the cloud."""
-        ...
+__all__ = ["FakeMachine"]
 
 
-@define(eq=False, kw_only=True)
-class Record:
-    """What the cloud knows of a machine. Moments are of its clock's ``monotonic()``; ``deadline`` is of its ``time()``.
+class FakeMachine:
+    """One machine that a `FakeCloud` has sold, as it is at the moment at which it is asked.
 
-    ``boots`` is when it runs (``None`` for never), ``heard`` when its client last said a word, ``notice`` when it will
-    be preempted, and ``shown`` how often it was listed as running after its end.
+    Moments are seconds of the cloud's clock, as of ``clock.monotonic()``.
     """
 
-    id: str
-    node: int
-    pool_id: str
-    owner: str
-    client: str
-    offer: Offer
-    address: str
-    private_address: str
-    created: float
-    boots: float | None
-    deadline: float | None
-    lease: float | None
-    body: Body
-    heard: float | None = None
-    notice: float | None = None
-    ended: float | None = None
-    why: str = ""
-    shown: int = 0
-    alarm: Alarm | None = None
-    configuration: Mapping[str, Any] | None = None
-    steps: Sequence[Step] = ()
+    def __init__(self, backend: Backend, record: Record) -> None:
+        self._backend = backend
+        self._record = record
 
+    @property
+    def id(self) -> str:
+        """The provider's identifier: ``"i-0"`` is the cloud's first machine."""
+        return self._record.id
 
-def due(record: Record, epoch: float) -> tuple[float, str] | None:
-    """When a machine ends without being told to, and why; ``None`` for never.
+    @property
+    def node(self) -> int:
+        """Its index in the pool that bought it."""
+        return self._record.node
 
-    ``epoch`` is what the clock's ``time()`` is ahead of its ``monotonic()``.
-    """
-    ends: list[tuple[float, str]] = []
-    if record.deadline is not None:
-        ends.append((round(record.deadline - epoch, 6), "deadline"))
-    if record.notice is not None:
-        ends.append((record.notice, "preempted"))
-    if record.lease is not None and record.boots is not None and not record.body.keeps_lease:
-        ends.append((max(record.boots, record.heard or 0.0) + record.lease, "lease"))
-    moment, why = min(ends, default=(None, ""))
-    return None if moment is None else (max(moment, record.created), why)
+    @property
+    def pool_id(self) -> str:
+        """The tag that says which pool bought it."""
+        return self._record.pool_id
 
+    @property
+    def owner(self) -> str:
+        """The tag that says who did, as ``user@host``."""
+        return self._record.owner
 
-def state_at(record: Record, now: float) -> InstanceState:
-    """Where it stands."""
-    if record.ended is not None:
-        return InstanceState.GONE
-    return InstanceState.RUNNING if record.boots is not None and record.boots <= now else InstanceState.PENDING
+    @property
+    def offer(self) -> Offer:
+        """What it was bought as."""
+        return self._record.offer
 
+    @property
+    def state(self) -> InstanceState:
+        """``PENDING`` while it boots, ``RUNNING``, or ``GONE`` once it has ended."""
+        self._backend.expire()
+        return state_at(self._record, self._backend.clock.monotonic())
 
-def billed(record: Record, now: float) -> float:
-    """Seconds that are to be paid: from its creation to its end or to now, in whole quanta, at least one."""
-    end = now if record.ended is None else record.ended
-    quantum = round(record.offer.billing_quantum * _MICRO)
-    used = max(round(end * _MICRO) - round(record.created * _MICRO), 1)
-    return -(-used // quantum) * quantum / _MICRO
+    @property
+    def alive(self) -> bool:
+        """Whether it costs money: it does from its creation to its end."""
+        return self.state is not InstanceState.GONE
 
+    @property
+    def created(self) -> float:
+        """When it was bought."""
+        return self._record.created
 
-def dollars(record: Record, now: float) -> Fraction:
-    """What that costs, exactly. A price that is not known counts as the on-demand price, or as nothing."""
-    price = record.offer.price if record.offer.price is not None else record.offer.on_demand_price
-    return Fraction(str(price or 0.0)) * Fraction(round(billed(record, now) * _MICRO), 3600 * _MICRO)
+    @property
+    def ended(self) -> float | None:
+        """When it ended; ``None`` while it is alive."""
+        self._backend.expire()
+        return self._record.ended
+
+    @property
+    def why(self) -> str:
+        """How it ended.
+
+        ``"terminated"`` by its provider's API, ``"deadline"`` and ``"lease"`` by itself, ``"preempted"``, ``"lost"``,
+        ``"ended by itself"`` where its processes have, and ``"closed"`` together with the cloud; empty while it is
+        alive.
+        """
+        self._backend.expire()
+        return self._record.why
+
+    @property
+    def deadline(self) -> float | None:
+        """When it ends itself, in seconds since the epoch by the cloud's clock; ``None`` for never."""
+        return self._record.deadline
+
+    @property
+    def lease(self) -> float | None:
+        """Seconds without a word from its client after which it ends itself; ``None`` for no lease."""
+        return self._record.lease
+
+    @property
+    def configuration(self) -> Mapping[str, Any] | None:
+        """What its client has told it: ``"cluster"``, ``"environment"``, ``"slots"`` and more; ``None`` before that."""
+        return self._record.configuration
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The bootstrap steps that plugins have added for it; none for local nodes, which run none."""
+        return self._record.steps
+
+    def billed(self) -> float:
+        """Seconds to be paid: from its creation to its end, or to now, in whole quanta of its offer, at least one."""
+        self._backend.expire()
+        return billed(self._record, self._backend.clock.monotonic())
+
+    def cost(self) -> float:
+        """Dollars to be paid for that, to a millionth."""
+        self._backend.expire()
+        return round(float(dollars(self._record, self._backend.clock.monotonic())), 6)
+
+    def __repr__(self) -> str:
+        return f"FakeMachine({self.id}, node={self.node}, {self.offer.market}, {self.state.value})"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from skyward.errors import UsageError
 from skyward.spi.provider import Capabilities, PoolIdentity
 from skyward.testing import _left
+from skyward.testing._loop import running_clock
 
 if TYPE_CHECKING:
     from skyward.testing._backend import Backend
@@ -43,6 +44,12 @@ class FakeProvider:
             raise UsageError(
                 f"the fake cloud {self.name!r} is not in this process, or nobody holds on to it: open the pool where "
                 "the cloud was made"
+            )
+        virtual = running_clock()
+        if virtual is not None and virtual is not backend.clock:
+            raise UsageError(
+                f"the fake cloud {self.name!r} and the virtual event loop have clocks of their own: make the cloud on "
+                "that loop, or the loop with clock=cloud.clock"
             )
         session: FakeSession = await backend.act("open", identity, lambda: FakeSession(backend, identity))
         return session

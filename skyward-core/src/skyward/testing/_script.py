@@ -82,7 +82,7 @@ async def _follow(entry: object, argument: object, work: Callable[[], Any], cloc
         return await _follow(entry.then, argument, lambda: None, clock)
     if isinstance(entry, BaseException):
         raise entry
-    if isinstance(entry, Hang) or entry is Hang:
+    if isinstance(entry, Hang) or (isinstance(entry, type) and issubclass(entry, Hang)):
         await asyncio.Event().wait()
     if isinstance(entry, (int, float)):
         await _pause(entry, clock)

@@ -74,9 +74,12 @@ class FakeSession:
         entry = self._backend.script.next("transport")
         if isinstance(entry, BaseException):
             raise entry
+        self._backend.expire()
         record = self._backend.records.get(instance.id)
         if record is None:
             raise NodeLost(f"{self._backend.name} knows no machine {instance.id}: it was never bought there")
+        if record.ended is not None:
+            raise NodeLost(f"machine {instance.id} has ended: {record.why}", node=record.node)
         return FakeTransport(self._backend, instance.id, record.body.road(self.identity, wire))
 
     async def close(self) -> None:

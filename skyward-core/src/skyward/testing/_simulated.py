@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pickle
-from collections.abc import AsyncIterator, Buffer, Callable, Sequence
+from collections.abc import AsyncGenerator, Buffer, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from skyward.errors import NodeLost, UsageError
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
+from skyward.testing._loop import running_clock
 from skyward.worker import failure
 from skyward.worker.protocol import Frame, FrameReader, Kind, head_of
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from skyward.model.image import Image
     from skyward.spi.provider import PoolIdentity
     from skyward.testing._backend import Backend
-    from skyward.testing._machine import Record
+    from skyward.testing._record import Record
 
 __all__ = ["SimulatedNode"]
 
@@ -29,7 +30,6 @@ class SimulatedNode:
     """The answers of one machine. What it says arrives on the event loop on which its client has opened the link."""
 
     ip: str | None = None
-    keeps_lease = False
 
     def __init__(self, backend: Backend, machine_id: str) -> None:
         self._backend = backend
@@ -40,6 +40,11 @@ class SimulatedNode:
     def record(self) -> Record:
         """What the cloud knows of this machine."""
         return self._backend.records[self._id]
+
+    @property
+    def keeps_lease(self) -> bool:
+        """Whether its client lives in time that passes by itself: the cloud's clock says nothing of its silence."""
+        return any(not link.virtual for link in self._links)
 
     def ended(self) -> bool:
         """Never by itself: the cloud's clock ends it."""
@@ -84,6 +89,7 @@ class SimulatedNode:
             for link in self._links:
                 link.close()
             self._links.clear()
+            self._backend.heard(self.record)
 
     def _welcome(self, name: str) -> dict[str, object]:
         if name == "control":
@@ -127,6 +133,8 @@ class SimulatedNode:
                 error = UsageError("simulated nodes run no tasks: make the cloud with nodes='local' to run some")
                 head = (head_of(frame)[0], 0.0, "raised")
                 link.say(Kind.FAILURE, head, frame.number, [failure.encode(error)])
+            case _:
+                pass
 
 
 class _SimulatedLink:
@@ -137,6 +145,7 @@ class _SimulatedLink:
         self._receiver = receiver
         self._take = take
         self._loop = asyncio.get_running_loop()
+        self.virtual = running_clock() is not None
         self._reader = FrameReader()
         self._closed = False  # by the client, who wants to hear nothing more
         self._over = False
@@ -202,7 +211,7 @@ class _SimulatedRoad:
         return Interpreter()
 
     @contextlib.asynccontextmanager
-    async def _kept_alive(self) -> AsyncIterator[None]:
+    async def _kept_alive(self) -> AsyncGenerator[None]:
         record, loop = self._node.record, asyncio.get_running_loop()
         timer: list[asyncio.TimerHandle] = []
 
