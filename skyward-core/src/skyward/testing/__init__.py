@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from skyward.testing._clock import VirtualClock
-    from skyward.testing._cloud import FakeCloud, FakeMachine
+    from skyward.testing._cloud import FakeCloud
     from skyward.testing._left import no_machines_left
+    from skyward.testing._machine import FakeMachine
     from skyward.testing._offers import on_demand, spot
     from skyward.testing._provider import FakeProvider
     from skyward.testing._script import After, Hang, Late
@@ -18,7 +19,7 @@ else:
     _HOMES = {
         "After": "_script",
         "FakeCloud": "_cloud",
-        "FakeMachine": "_cloud",
+        "FakeMachine": "_machine",
         "FakeProvider": "_provider",
         "Hang": "_script",
         "Late": "_script",
