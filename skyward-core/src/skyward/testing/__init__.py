@@ -15,15 +15,29 @@ if TYPE_CHECKING:
     from skyward.testing._offers import on_demand, spot
     from skyward.testing._provider import FakeProvider
     from skyward.testing._script import After, Hang, Late
+    from skyward.testing.conformance import (
+        AllocationConformance,
+        Broken,
+        IntegrationConformance,
+        ProviderConformance,
+        SelectorConformance,
+        deviates,
+    )
 else:
     _HOMES = {
         "After": "_script",
+        "AllocationConformance": "conformance",
+        "Broken": "conformance",
         "FakeCloud": "_cloud",
         "FakeMachine": "_machine",
         "FakeProvider": "_provider",
         "Hang": "_script",
+        "IntegrationConformance": "conformance",
         "Late": "_script",
+        "ProviderConformance": "conformance",
+        "SelectorConformance": "conformance",
         "VirtualClock": "_clock",
+        "deviates": "conformance",
         "no_machines_left": "_left",
         "on_demand": "_offers",
         "spot": "_offers",
@@ -39,12 +53,18 @@ else:
 
 __all__ = [
     "After",
+    "AllocationConformance",
+    "Broken",
     "FakeCloud",
     "FakeMachine",
     "FakeProvider",
     "Hang",
+    "IntegrationConformance",
     "Late",
+    "ProviderConformance",
+    "SelectorConformance",
     "VirtualClock",
+    "deviates",
     "no_machines_left",
     "on_demand",
     "spot",
