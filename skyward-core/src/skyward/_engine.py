@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from skyward._options import PoolOptions
     from skyward._reactor import Reactor
     from skyward._road import Road
+    from skyward._signals import Ending
     from skyward.spi.integration import Integration
 
 __all__ = ["Engine"]
@@ -78,6 +79,7 @@ class Engine:
         self._at_leave: list[Callable[[], None]] = []
         self._display = make_display(options.display)
         self._unsubscribe: list[Callable[[], None]] = []
+        self._endings: list[Ending] = []
 
     # entering
 
@@ -131,7 +133,7 @@ class Engine:
         """Start what `abort` waits for; `let_go` must follow."""
         if self._provisioning is not None:
             self._provisioning.cancel()
-        return _signals.in_background(self._abort, "skyward-abort")
+        return self._in_background(self._abort, "skyward-abort")
 
     def _abort(self) -> None:
         try:
@@ -332,7 +334,11 @@ class Engine:
 
     def ending(self) -> concurrent.futures.Future[None] | None:
         """Start what `leave` waits for; ``None`` when there is nothing to end. `let_go` must follow."""
-        return _signals.in_background(self._end, "skyward-leave") if self.is_active else None
+        return self._in_background(self._end, "skyward-leave") if self.is_active else None
+
+    def _in_background(self, function: Callable[[], None], name: str) -> Ending:
+        self._endings.append(_signals.in_background(function, name))
+        return self._endings[-1]
 
     async def _ended(self, ending: concurrent.futures.Future[None]) -> None:
         async def wait() -> None:
@@ -345,6 +351,8 @@ class Engine:
 
     def let_go(self) -> None:
         """The end is through, or was given up: give SIGTERM back. To be called on the thread that entered."""
+        for ending in self._endings:
+            ending.leave()
         with self._lock:
             holding, self._holding = self._holding, False
         if holding:
