@@ -31,8 +31,9 @@ _POOL = "SKYWARD_POOL"
 _OWNER = "SKYWARD_OWNER"
 _DEADLINE = "SKYWARD_DEADLINE"
 _CLIENT = "SKYWARD_CLIENT"
-_PATIENCE = 2.0
-"""Seconds that a supervisor may take to end itself before it is killed."""
+_PATIENCE = 8.0
+"""Seconds that a supervisor may take to end itself before it is killed. It gives what its tasks have left behind up to
+5 s, and only it knows of all of that."""
 
 
 @frozen
