@@ -27,6 +27,9 @@ _log = logging.getLogger("skyward")
 BACKLOG = 100_000
 """So many events may wait for slow callbacks; beyond it those of `_PLENTIFUL` classes are dropped and counted."""
 
+PATIENCE = 0.25
+"""Seconds that the end of a call waits, at most, until what was said before it has been delivered."""
+
 _PLENTIFUL: frozenset[type] = frozenset({LogLine, Metrics})
 
 
@@ -128,8 +131,8 @@ class EventBus:
         for scope in active_scopes():
             scope.join(self)
 
-    def settle(self, timeout: float = 0.25) -> bool:
-        """Wait until all that was emitted before has been delivered, for ``timeout`` seconds at most.
+    def settle(self, timeout: float | None = None) -> bool:
+        """Wait until all that was emitted before has been delivered, for ``timeout`` seconds at most, or `PATIENCE`.
 
         Returns whether it has been. Does nothing when called from a callback.
         """
@@ -143,7 +146,7 @@ class EventBus:
                 self._unsettled = False
                 self._queue.put(self._mark)
             mark = self._mark
-        return mark.wait(timeout)
+        return mark.wait(PATIENCE if timeout is None else timeout)
 
     def close(self, timeout: float = 5.0) -> None:
         """Deliver what was emitted before, then end the thread. A second time changes nothing.
