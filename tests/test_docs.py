@@ -112,7 +112,7 @@ def run(program: Program, folder: Path) -> str:
     script = folder / "example.py"
     script.write_text(program.code, encoding="utf-8")
     command = [sys.executable, str(script)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=150)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=500)
     report = f"{program.where} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     if program.raises:
         assert re.search(rf"^(\w+\.)*{program.raises}\b", done.stderr, re.MULTILINE), report

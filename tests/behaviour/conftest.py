@@ -179,7 +179,7 @@ def script(start: Any) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(source: str, *, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         program = start(source, **options)
-        output, errors = program.communicate(timeout=120)
+        output, errors = program.communicate(timeout=300)
         assert not check or program.returncode == 0, errors
         return subprocess.CompletedProcess(program.args, program.returncode, output, errors)
 

@@ -206,7 +206,13 @@ def test_the_current_pool_of_a_coroutine_is_its_own(provider: Any) -> None:
     asyncio.run(main())
 
 
-def test_cancelling_the_entry_leaves_nothing_behind(provider: Any, recorder: Any) -> None:
+def test_cancelling_the_entry_leaves_nothing_behind(
+    provider: Any, recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skyward._node import Node
+
+    monkeypatch.setattr(Node, "start", lambda *_: asyncio.Event().wait())  # no machine is ready before the cancellation
+
     async def main() -> sky.ComputePool:
         pool = sky.ComputePool(provider, display="quiet", on_event=recorder)
 
