@@ -226,7 +226,11 @@ async def test_a_machine_that_never_runs_is_given_up_after_the_provision_timeout
 async def test_a_machine_that_ends_before_it_runs_is_told_at_once(tmp_path: Path) -> None:
     provider = FakeProvider(boot=None)
 
-    provider.script("describe", None, lambda ids: provider.lose(ids[0]) or {})
+    def ended(ids: list[str]) -> dict[str, Any]:
+        provider.lose(ids[0])
+        return {}
+
+    provider.script("describe", None, ended)
     journey = Journey(provider)
     with pytest.raises(ProvisioningError, match="machine i-0 of Fake ended before it was ready"):
         await journey.road.provision()

@@ -72,6 +72,8 @@ async def perform(entry: object, argument: object, work: Callable[[], Any], cloc
 
 
 async def _follow(entry: object, argument: object, work: Callable[[], Any], clock: Clock) -> Any:
+    if _hangs(entry):
+        await asyncio.Event().wait()
     if entry is None:
         return work()
     if isinstance(entry, After):
@@ -82,8 +84,6 @@ async def _follow(entry: object, argument: object, work: Callable[[], Any], cloc
         return await _follow(entry.then, argument, lambda: None, clock)
     if isinstance(entry, BaseException):
         raise entry
-    if isinstance(entry, Hang) or (isinstance(entry, type) and issubclass(entry, Hang)):
-        await asyncio.Event().wait()
     if isinstance(entry, (int, float)):
         await _pause(entry, clock)
         return work()
@@ -94,6 +94,10 @@ async def _follow(entry: object, argument: object, work: Callable[[], Any], cloc
         f"a script has the entry {entry!r}: give an exception, a number of seconds, a function, Hang, After(...), "
         "Late(...) or None"
     )
+
+
+def _hangs(entry: object) -> bool:
+    return entry is Hang or isinstance(entry, Hang)
 
 
 def _later(clock: Clock, seconds: float, work: Callable[[], Any]) -> None:
