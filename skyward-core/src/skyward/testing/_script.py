@@ -83,7 +83,7 @@ async def _follow(entry: object, argument: object, work: Callable[[], Any], cloc
         _later(clock, entry.seconds, work)
         return await _follow(entry.then, argument, lambda: None, clock)
     if isinstance(entry, BaseException):
-        raise entry
+        raise entry.with_traceback(None)  # one exception may be raised many times, and would gather all of them
     if isinstance(entry, (int, float)):
         await _pause(entry, clock)
         return work()
