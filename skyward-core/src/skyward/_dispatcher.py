@@ -264,6 +264,10 @@ class Dispatcher:
             return
         self._events.emit(event)
 
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call ``function`` on the thread that frames arrive on."""
+        self._reactor.call_later(seconds, function)
+
     # inside
 
     def _id_of(self, index: int) -> str:

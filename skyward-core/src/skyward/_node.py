@@ -133,7 +133,10 @@ class Node:
                 with self._dispatcher.lock:
                     self.slots[facts["slot"]].died(facts)
             case Kind.LOG:
-                self._dispatcher.logged(self.index, frame.number, head_of(frame))
+                head = head_of(frame)
+                self._dispatcher.logged(self.index, frame.number, head)
+                _, _, _, slot, number = head
+                self.slots[slot].raw_came(number)
             case Kind.METRICS:
                 self._dispatcher.measured(self.index, head_of(frame))
             case Kind.RECALLED:
@@ -147,6 +150,8 @@ class Node:
     def on_lost(self, error: Exception | None) -> None:
         """The control channel has ended: connect again, or give the node up."""
         self._control = None
+        for slot in self.slots:
+            slot.catch_up()
         if not self._closed:
             self._soon(self._recover(error))
 

@@ -131,7 +131,7 @@ class SimulatedNode:
                 link.say(Kind.RECALLED, (*head_of(frame), False))
             case Kind.TASK:
                 error = UsageError("simulated nodes run no tasks: make the cloud with nodes='local' to run some")
-                head = (head_of(frame)[0], 0.0, "raised")
+                head = (head_of(frame)[0], 0.0, "raised", 0)
                 link.say(Kind.FAILURE, head, frame.number, [failure.encode(error)])
             case _:
                 pass
