@@ -52,6 +52,8 @@ class FakeProvider:
                 "that loop, or the loop with clock=cloud.clock"
             )
         session: FakeSession = await backend.act("open", identity, lambda: FakeSession(backend, identity))
+        backend.open_sessions += 1  # only now: a call that is cancelled before it has answered leaves none open
+        backend.sessions.append(session)
         return session
 
     def __eq__(self, other: object) -> bool:

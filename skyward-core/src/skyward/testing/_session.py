@@ -27,8 +27,6 @@ class FakeSession:
         self.identity = identity
         self._backend = backend
         self._open = True
-        backend.open_sessions += 1
-        backend.sessions.append(self)
 
     async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
         """What the cloud sells, with what is left of each offer's capacity."""
