@@ -165,7 +165,7 @@ def _unknown(registry: Registry, kind: Kind, name: str) -> Exception:
     # Whose name it is nobody can know: a plugin that is broken or turned off might have brought it.
     hint += "".join(f"; {error}" for error in registry.broken)
     off = [str(plugin.source) for plugin in registry.plugins.values() if plugin.off]
-    if off and not near:
+    if off:
         hint += f"; {VARIABLE} turns off {', '.join(off)}"
     kind_of_error = AttributeError if kind in (PROVIDERS, INTEGRATIONS) else ConfigurationError
     error = kind_of_error(f"{kind.spelt(name)} does not exist{hint}")
