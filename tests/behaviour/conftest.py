@@ -91,6 +91,10 @@ class Recorder:
         """The log line with this text, now or later."""
         return self.wait(lambda event: isinstance(event, sky.LogLine) and event.line == text)
 
+    def end(self, name: str) -> Any:
+        """The end of the task with this name, now or later: a call that is cancelled does not wait for it."""
+        return self.wait(lambda event: isinstance(event, sky.TaskCompleted) and event.name == name)
+
 
 @pytest.fixture
 def recorder() -> Recorder:
