@@ -11,6 +11,7 @@ from skyward.testing import FakeCloud, VirtualClock, spot
 from skyward.testing._session import FakeSession
 
 SPEC = ComputeSpec(nodes=1, image=sky.Image())
+NO_WIRE: Any = None  # for transports whose links end in no socket
 
 
 def identity(clock: VirtualClock, pool_id: str = "pool", **more: Any) -> PoolIdentity:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from cloud_fakes import SPEC, buy, buy_one, identity, session_of, simulated
+from cloud_fakes import NO_WIRE, SPEC, buy, buy_one, identity, session_of, simulated
 
 import skyward as sky
 from skyward.errors import ConfigurationError, NodeLost, Unavailable, UsageError
@@ -160,7 +160,7 @@ async def test_ids_that_nobody_knows_are_left_out_and_are_ended_with_success() -
     assert (await session.describe(["i-0"]))["i-0"].state is InstanceState.GONE
     assert len(cloud.called("terminate")) == 2
     with pytest.raises(NodeLost, match="it was never bought there"):
-        session.transport(Instance(id="i-7", state=InstanceState.RUNNING), None)  # type: ignore[arg-type]
+        session.transport(Instance(id="i-7", state=InstanceState.RUNNING), NO_WIRE)
 
 
 @virtually
