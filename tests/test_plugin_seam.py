@@ -89,6 +89,6 @@ def test_turned_off_it_is_as_if_it_were_not_there_but_for_what_messages_say(run:
     off = "SKYWARD_DISABLE_PLUGINS turns off skyward-acme 1.2.3"
     assert done.stdout.splitlines() == [
         f"sky.Acme does not exist: did you mean 'compute' or 'compose'?; {off}",
-        f"selection='acme-nearest' does not exist; choose from available, cheapest, first; {off}",
+        f"selection='acme-nearest' does not exist: did you mean 'cheapest'?; {off}",
         "skyward-acme 1.2.3: PROBLEM: SKYWARD_DISABLE_PLUGINS turns it off",
     ], done.stderr

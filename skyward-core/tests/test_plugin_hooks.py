@@ -15,7 +15,7 @@ from road_fakes import FakeProvider, Journey, run
 
 import skyward as sky
 import skyward.testing._session
-from skyward import _hooks, _plugins
+from skyward import _events, _hooks, _plugins
 from skyward._hooks import Hook, Hooks
 from skyward._local_transport import LocalTransport
 from skyward.errors import PluginError
@@ -339,9 +339,12 @@ def test_an_observer_that_does_not_return_delays_no_task_and_is_named_at_the_end
     pool = sky.ComputePool(display="quiet")
     close = pool.events.close
     monkeypatch.setattr(pool.events, "close", lambda: close(0.01))
+    monkeypatch.setattr(_events, "PATIENCE", 0.01)
     try:
         with pool:
             assert square(3) >> pool == 9
+            monkeypatch.setattr(_events, "PATIENCE", 3600.0)
+            assert square(4) >> pool == 16, "that a call waited for it was once, and not again"
     finally:
         gate.set()
     assert "the callback skyward_on_event of acme-slow 1.2.3 has not returned after 0.01 s" in caplog.text
