@@ -7,6 +7,7 @@ reported with the name and version of the distribution that it comes from.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -27,12 +28,18 @@ __all__ = [
     "ask",
     "bug",
     "distribution",
+    "let_go",
     "origin",
     "persistently",
     "seen_through",
     "shielded",
     "together",
 ]
+
+_log = logging.getLogger("skyward.asking")
+
+_CLOSE_LIMIT = 15.0
+"""Seconds that a plugin may take to close something."""
 
 
 class NoAnswer(Transient):
@@ -143,6 +150,18 @@ async def persistently[T](
         sleep=asyncio.sleep,
     )
     return await retrying(attempt)
+
+
+async def let_go(plugin: object, what: str, close: Callable[[], Awaitable[None]]) -> None:
+    """Close what a plugin holds; asked again if that fails by its own mistake. Nothing depends on it: it is logged."""
+
+    async def closed() -> None:
+        await ask(plugin, what, close(), _CLOSE_LIMIT)
+
+    try:
+        await persistently(closed, on=PluginError, attempts=2, first=0.05)
+    except SkywardError as error:
+        _log.warning("%s of %s failed: %s", what, _name(plugin), error)
 
 
 async def together[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

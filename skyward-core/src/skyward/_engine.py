@@ -185,7 +185,12 @@ class Engine:
     def complete(self) -> None:
         """The machines are there: take tasks."""
         self.state = "active"
-        self.dispatcher.on_node_lost = self._node_lost
+        with self.dispatcher.lock:
+            self.dispatcher.on_node_lost = self._node_lost
+            lost = self._road.lost_early()
+        for node, why in lost:
+            if not self._node_lost(node, why):
+                self.dispatcher.give_up(node.index)
         deadline = self._road.deadline
         if deadline is not None:
             moment = time.strftime("%H:%M:%S", time.localtime(deadline))

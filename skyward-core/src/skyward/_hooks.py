@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from skyward.model.instance import Instance
     from skyward.model.spec import ComputeSpec
 
-__all__ = ["LIMIT", "Hook", "Hooks"]
+__all__ = ["LIMIT", "Aside", "Hook", "Hooks"]
 
 LIMIT = 30.0
 """Seconds that a plugin's function may take."""
@@ -65,7 +65,7 @@ class Hook:
 
         try:
             async with asyncio.timeout(LIMIT):
-                answer, error = await asyncio.get_running_loop().run_in_executor(_Aside(), work)
+                answer, error = await asyncio.get_running_loop().run_in_executor(Aside(), work)
         except TimeoutError as late:
             raise self.mistake(f"has not returned after {LIMIT:g} s") from late
         if error is not None:
@@ -144,7 +144,7 @@ def _listed(answer: Any) -> tuple[Any, ...]:
     return () if answer is None else tuple(answer)
 
 
-class _Aside(concurrent.futures.Executor):
+class Aside(concurrent.futures.Executor):
     """Runs each call on a daemon thread of its own, so that one that never returns holds up nothing, not even the
     end of the program.
     """

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
-from skyward._asking import NoAnswer, all_of, ask, persistently, together
+from skyward._asking import NoAnswer, all_of, ask, let_go, persistently, together
 from skyward._buying import Buyer, said
 from skyward._client import this_client
 from skyward._handles import ProviderHandle
+from skyward._hooks import Aside
 from skyward._selection import Order, fits, plan, rank, wanted
 from skyward.errors import (
     AuthenticationFailed,
@@ -35,7 +37,6 @@ _log = logging.getLogger("skyward.market")
 ANSWER_LIMIT = 30.0
 """Seconds that a provider may take to open its session, and as many to name its offers, further attempts included.
 Then the others go on without it."""
-_CLOSE_LIMIT = 15.0
 
 
 @frozen
@@ -151,8 +152,10 @@ class Market:
         except SkywardError as error:
             _log.warning("the earlier offers of %s have to do: %s", seller.provider.name, error)
 
-    async def orders(self, nodes: Iterable[int]) -> list[Order]:
-        """What to buy for these nodes, with the offers to try in turn.
+    async def orders(
+        self, nodes: Iterable[int], last: Callable[[Seller, Offer], bool] = lambda _seller, _offer: False
+    ) -> list[Order]:
+        """What to buy for these nodes, with the offers to try in turn; those for which ``last`` is true after the rest.
 
         Raises:
             NoAvailableProviderError: nobody offers it; each provider's answer is in the message.
@@ -160,7 +163,12 @@ class Market:
             ConfigurationError: the user's own selection or allocation broke the contract. What else one of them raises
                 arrives as itself.
         """
-        return await asyncio.to_thread(self._plan, list(nodes))
+        planning = contextvars.copy_context().run  # a user's own function may look at the context
+        orders = await asyncio.get_running_loop().run_in_executor(Aside(), planning, self._plan, list(nodes))
+        return [
+            evolve(order, offers=tuple(sorted(order.offers, key=lambda bid: last(self.sellers[bid.seller], bid.offer))))
+            for order in orders
+        ]
 
     def _plan(self, nodes: list[int]) -> list[Order]:
         """The choices, off the event loop: they may be a user's or a plugin's code."""
@@ -212,7 +220,7 @@ class Market:
     async def close(self) -> None:
         """Close every session. What goes wrong is logged: by now nothing depends on it."""
         sessions, self.sessions = self.sessions, []
-        await all_of(_close(provider, session) for provider, session in sessions)
+        await all_of(let_go(provider, "close", session.close) for provider, session in sessions)
 
 
 async def _answered[T](provider: Provider, what: str, call: Callable[[], Awaitable[T]]) -> T:
@@ -245,10 +253,3 @@ def _sound(offer: object) -> bool:
     if offer.market not in ("spot", "on-demand"):
         raise ValueError(f"the market of {offer.instance_type} must be 'spot' or 'on-demand', not {offer.market!r}")
     return True
-
-
-async def _close(provider: Provider, session: Session) -> None:
-    try:
-        await ask(provider, "close", session.close(), _CLOSE_LIMIT)
-    except SkywardError as error:
-        _log.warning("the session with %s could not be closed: %s", provider.name, error)

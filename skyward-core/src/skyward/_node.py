@@ -21,6 +21,11 @@ __all__ = ["Node"]
 
 _log = logging.getLogger("skyward.node")
 
+_PATIENCE = 60.0
+"""Seconds for which a machine without a lease is tried to be reached, and any machine at its start."""
+_OPEN_LIMIT = 30.0
+"""Seconds that a transport may take to open a link before it is asked again."""
+
 
 class Node:
     """A machine that runs, is connected, and serves tasks.
@@ -87,7 +92,9 @@ class Node:
     async def _open(self, socket: str, receiver: Receiver) -> Link:
         """Open a link, again and again while the machine may still come back."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + (60.0 if self._lease is None else self._lease)
+        patience = _PATIENCE if self._lease is None else self._lease
+        # At the start it is told before the machine gives itself up, and with the reason.
+        end = loop.time() + (patience if self._started else min(0.8 * patience, _PATIENCE))
         async for attempt in AsyncRetrying(
             retry=retry_if_not_exception_type((NodeLost, asyncio.CancelledError)),
             wait=wait_random_exponential(multiplier=0.05, max=2),
@@ -95,8 +102,15 @@ class Node:
             reraise=True,
         ):
             with attempt:
-                return await self.transport.open(socket, receiver)
+                return await self._opened(socket, receiver)
         raise AssertionError("unreachable")
+
+    async def _opened(self, socket: str, receiver: Receiver) -> Link:
+        try:
+            async with asyncio.timeout(_OPEN_LIMIT):
+                return await self.transport.open(socket, receiver)
+        except TimeoutError as error:
+            raise ConnectionError(f"{socket} of {self.instance.id} did not answer within {_OPEN_LIMIT:g} s") from error
 
     def renew(self) -> None:
         """Say a word, so that the lease goes on."""
