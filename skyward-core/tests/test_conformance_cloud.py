@@ -14,7 +14,6 @@ from skyward.testing._loop import VirtualLoop, run
 
 
 class OfAFakeCloud(ProviderConformance):
-    longest_pause = 0.1
     cloud: FakeCloud
 
     def existing(self) -> Collection[str]:
@@ -41,6 +40,8 @@ class TestSimulated(OfAFakeCloud):
 
 class TestLocalNodes(OfAFakeCloud):
     """Its deadlines are the cloud's, which no loop moves here; leases run from when a client asks for the road."""
+
+    longest_pause = 0.1
 
     @pytest.fixture
     def provider(self) -> Iterator[Provider]:

@@ -55,16 +55,11 @@ class CancellingRules(ProviderRules):
             "list_owned": lambda: _awaited(session.raw.list_owned(pool_id)),
         }
         for what, question in questions.items():
+            whole = False
             for moment in range(1, self.cancellations + 1):
-                if await _cut(account, what, question(), moment):
-                    break
-            found = await session.describe(ids)
-            check(
-                living(found.values()) == set(ids),
-                f"describe found {sorted(found)} and not {ids} after a cancelled {what}; keep no half-made state in "
-                "the "
-                "session",
-            )
+                if not whole:
+                    whole = await _cut(account, what, question(), moment)
+                    await _still_found(session, ids, what)
 
     @on_loop
     async def test_the_token_is_told_to_nobody(self, account: Account) -> None:
@@ -86,6 +81,14 @@ class CancellingRules(ProviderRules):
                 not tells(value if isinstance(value, str) else f"{value!r} {value}", session.identity.token),
                 f"{what} tells the pool's token; leave it out of reprs, details, tags, messages and logs",
             )
+
+
+async def _still_found(session: Guarded, ids: list[str], what: str) -> None:
+    found = await session.describe(ids)
+    check(
+        living(found.values()) == set(ids),
+        f"describe found {sorted(found)} and not {ids} after a cancelled {what}; keep no half-made state in a session",
+    )
 
 
 async def _awaited(answer: Awaitable[object]) -> object:

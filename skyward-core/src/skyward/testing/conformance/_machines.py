@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 
 from skyward.model.instance import Instance, InstanceState
+from skyward.spi.transport import Link, Receiver
 from skyward.testing.conformance._account import Account
-from skyward.testing.conformance._guarded import living
-from skyward.testing.conformance._kit import check, skip
+from skyward.testing.conformance._guarded import asked, living
+from skyward.testing.conformance._kit import Broken, check, skip
 from skyward.testing.conformance._plain import is_plain
 from skyward.testing.conformance._rules import ProviderRules, needs, on_loop
 
@@ -125,10 +127,29 @@ class MachineRules(ProviderRules):
             )
 
     @on_loop
+    async def test_a_running_machine_has_a_road(self, account: Account) -> None:
+        session = await account.open()
+        [machine] = await account.running(session, await account.launch(session, 0))
+        try:
+            road = session.raw.transport(machine, _NoWire())
+        except Exception as error:
+            raise Broken(
+                f"transport raised {type(error).__name__}: {error} for a running machine; connect in open of the road, "
+                "not before"
+            ) from error
+        lacks = [name for name in ("bootstrap", "open", "close") if not callable(getattr(road, name, None))]
+        check(not lacks, f"the road of transport has no {' and no '.join(lacks)}; return an object with these methods")
+        await asked("close of the road", road.close, account.patience)
+        check(
+            machine.id in living((await session.describe([machine.id])).values()),
+            f"{machine.id} is gone after its road was closed; leave machines to terminate",
+        )
+
+    @on_loop
     async def test_a_machine_ends_itself_at_its_deadline(self, account: Account) -> None:
         if (life := self.short_life) is None:
             skip("short_life is not set")
-        session = await account.open(account.identity(life=life))
+        session = await account.open(account.identity(life=life, lease=None))
         ids = _ids(await account.launch(session, 0))
 
         async def alive() -> str:
@@ -145,7 +166,7 @@ class MachineRules(ProviderRules):
     async def test_a_machine_ends_itself_when_its_lease_runs_out(self, account: Account) -> None:
         if (lease := self.short_lease) is None:
             skip("short_lease is not set")
-        session = await account.open(account.identity(lease=lease))
+        session = await account.open(account.identity(life=3600.0 + lease, lease=lease))
         ids = _ids(await account.launch(session, 0))
 
         async def alive() -> str:
@@ -156,6 +177,15 @@ class MachineRules(ProviderRules):
             )
 
         await account.until(alive, account.patience + lease)
+
+
+class _NoWire:
+    """The pool's thread for input and output, which nobody needs before a link is opened."""
+
+    def add(self, connection: socket.socket, receiver: Receiver, /) -> Link:
+        """Refuse: nothing is connected here."""
+        del connection, receiver
+        raise ConnectionError("no link is opened here")
 
 
 def _ids(machines: Iterable[Instance]) -> list[str]:

@@ -30,7 +30,8 @@ def is_figure(value: object, least: float = 0.0) -> bool:
 def tells(text: str, secret: bytes) -> bool:
     """Whether a text has the secret in one of the forms in which secrets slip out."""
     forms = [secret.hex(), base64.b64encode(secret).decode(), base64.urlsafe_b64encode(secret).decode()]
-    return any(form.strip("=") in text for form in [*forms, repr(secret)[2:-1]])
+    once = text.replace("\\\\", "\\")  # a repr inside of another one doubles its backslashes
+    return any(form.strip("=") in seen for form in [*forms, repr(secret)[2:-1]] for seen in (text, once))
 
 
 @contextlib.contextmanager
