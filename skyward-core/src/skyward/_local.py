@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 from skyward import _ledger, _local_processes
+from skyward._selection import fits
 from skyward.errors import Unavailable
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
@@ -67,18 +68,17 @@ class LocalSession:
         if spec.image.apt:
             _require_packages(spec.image.apt)
         accelerator = _local_processes.accelerator_here() if spec.accelerator is not None else None
-        return [
-            Offer(
-                provider=Local.name,
-                instance_type="process",
-                region="localhost",
-                price=0.0,
-                on_demand_price=0.0,
-                vcpu=os.cpu_count() or 1,
-                memory_gb=_local_processes.memory_here() / 1e9 if spec.memory_gb is not None else 0.0,
-                accelerator=accelerator,
-            )
-        ]
+        here = Offer(
+            provider=Local.name,
+            instance_type="process",
+            region="localhost",
+            price=0.0,
+            on_demand_price=0.0,
+            vcpu=os.cpu_count() or 1,
+            memory_gb=_local_processes.memory_here() / 1e9 if spec.memory_gb is not None else 0.0,
+            accelerator=accelerator,
+        )
+        return [here] if fits(here, spec) else []
 
     async def launch(self, request: LaunchRequest, /) -> Sequence[Instance]:
         """Start the supervisors, all at once."""
@@ -151,6 +151,10 @@ class LocalSession:
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
         self._folders.clear()
+        for machine in self._processes.values():
+            if machine.process.poll() is None:
+                machine.process.returncode = 0  # it goes on without us, and Popen would warn that nobody waits for it
+        self._processes.clear()
 
 
 def _instance(mark: _local_processes.Mark) -> Instance:
