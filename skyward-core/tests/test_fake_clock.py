@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import math
 import threading
 import time
@@ -179,6 +180,7 @@ def test_a_client_that_dies_cleans_up_nothing() -> None:
     loop.die_at(2)
     with pytest.raises(ClientDied, match="at step 2"):
         run(client(), loop)
+    gc.collect()
     assert said == []
     again = VirtualLoop(loop.clock)
     run(asyncio.sleep(5), again)
