@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import skyward as sky
+from skyward._current import current_pool
 from skyward._ledger import Ledger
 from skyward.spi import LaunchRequest, PoolIdentity
 from skyward.testing import FakeCloud, no_machines_left
@@ -63,6 +64,7 @@ def test_a_pool_that_was_not_left_is_named_with_its_machines_and_ended(cloud: Fa
         "leave the block of each pool before the test ends, or open the pool in a fixture of a wider scope",
     ]
     assert not pool.is_active
+    assert current_pool() is None
     assert cloud.alive == []
 
 
@@ -121,7 +123,10 @@ def test_blocks_may_stand_in_each_other(cloud: FakeCloud) -> None:
 
 
 def test_a_pool_whose_end_fails_is_told_of_with_the_rest(cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_self: Ledger, *, clean: bool) -> None:
+    close = Ledger.close
+
+    def fail(self: Ledger, *, clean: bool) -> None:
+        close(self, clean=clean)
         raise OSError("the disk is gone")
 
     said = r"\(ending it failed: OSError: the disk is gone\)(.|\n)*i-2 of Fake"

@@ -190,6 +190,7 @@ class TestNothing:
             "the fixture skyward_pool_options gave None: return a dict such as {'nodes': 4}",
         ]
     )
+    assert "During handling" not in result.stdout.str()
     assert "def check_options" not in result.stdout.str()
 
 
@@ -245,6 +246,58 @@ def test_a_test_that_leaves_a_machine_or_a_pool_behind_fails_and_they_are_ended(
             "*ERROR at teardown of test_by_another_program*",
             "left behind, and ended now:",
             "  - the local node local-??????????-0-0: 2 process(es)",
+        ]
+    )
+
+
+CLOUD = """
+from skyward.testing import After
+
+def test_tasks_run(skyward_cloud):
+    with sky.ComputePool(skyward_cloud.provider, nodes=2, display="quiet") as pool:
+        assert len(script.where() @ pool) == 2
+        skyward_cloud.clock.advance(1800)
+    assert [machine.why for machine in skyward_cloud.machines] == ["terminated", "terminated"]
+    assert skyward_cloud.bill() > 0
+
+def test_each_test_has_a_cloud_of_its_own(skyward_cloud):
+    assert skyward_cloud.machines == []
+    assert skyward_cloud.clock.monotonic() == 0
+
+def test_faults(skyward_cloud):
+    skyward_cloud.script("launch", sky.AuthenticationFailed("set FAKE_KEY"))
+    with pytest.raises(sky.AuthenticationFailed, match="FAKE_KEY"):
+        sky.ComputePool(skyward_cloud.provider, display="quiet").__enter__()
+
+@pytest.mark.skyward_cloud(boot_seconds=300, name="Slow")
+def test_marked(skyward_cloud):
+    with sky.ComputePool(skyward_cloud.provider, display="quiet"):
+        assert skyward_cloud.clock.monotonic() == 300
+        assert skyward_cloud.name == "Slow"
+
+@pytest.mark.skyward_cloud(boot_secs=300)
+def test_misspelt(skyward_cloud):
+    pass
+
+def test_left(skyward_cloud):
+    sky.ComputePool(skyward_cloud.provider, nodes=2, display="quiet").__enter__()
+"""
+
+
+@pytest.mark.parametrize("first", ["the guard", "the cloud"])
+def test_a_fake_cloud_runs_tasks_has_faults_and_is_watched_by_the_guard(first: str, run: Any) -> None:
+    source, ini = CLOUD, "skyward_no_leaks = true"
+    if first == "the cloud":
+        source, ini = CLOUD.replace("(skyward_cloud)", "(skyward_cloud, skyward_no_leaks)"), ""
+    result = run(source, ini=ini)
+    result.assert_outcomes(passed=5, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at setup of test_misspelt*",
+            "the fixture skyward_cloud cannot be made: *unexpected keyword argument 'boot_secs'*",
+            "*ERROR at teardown of test_left*",
+            "left behind, and ended now:",
+            "  - the pool ?????????? of 2 node(s) on Fake, entered and not left; its machines: i-0, i-1",
         ]
     )
 

@@ -12,6 +12,7 @@ from skyward import _clock
 from skyward.errors import ConfigurationError
 from skyward.model.offer import Offer
 from skyward.spi.provider import Capabilities
+from skyward.testing import _left
 from skyward.testing._backend import Backend
 from skyward.testing._clock import VirtualClock
 from skyward.testing._loop import running_clock
@@ -221,9 +222,14 @@ class FakeCloud:
         self.close()
 
     def close(self) -> None:
-        """End every machine that is left, and wait until nothing of it is; the end of a block does so."""
+        """End every machine that is left, and wait until nothing of it is; the end of a block does so.
+
+        It sells none any more, so that a pool which was not left cannot replace them.
+        """
+        self.sell()
+        _left.closing(self._backend)
         self._backend.terminate([record.id for record in self._backend.living()], "closed")
-        for record in self._backend.records.values():
+        for record in list(self._backend.records.values()):
             record.body.clear()
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from skyward._local_processes import Mark
     from skyward.testing._backend import Backend
 
-__all__ = ["Watch", "no_machines_left", "notice", "shared"]
+__all__ = ["Watch", "closing", "made", "no_machines_left", "shared"]
 
 _VARIABLE = "SKYWARD_WATCHED_BY"
 """Environment variable with the names of the watches that run. Every process that is started inherits it, so that the
@@ -32,10 +32,16 @@ shared: weakref.WeakSet[Engine] = weakref.WeakSet()
 """Pools that are meant to outlive the test that happened to open them."""
 
 
-def notice(cloud: Backend) -> None:
-    """A fake cloud has been made."""
+def made(cloud: Backend) -> None:
+    """A fake cloud has been made; what is left in it is found even if nobody else holds on to it."""
     for watch in _running:
-        watch.notice(cloud)
+        watch.clouds.append(cloud)
+
+
+def closing(cloud: Backend) -> None:
+    """A fake cloud is being closed: whatever is left in it is left behind, and no pool shall replace it."""
+    for watch in reversed(_running):
+        watch.close(cloud)
 
 
 @contextlib.contextmanager
@@ -73,13 +79,15 @@ class Watch:
         os.environ[_VARIABLE] = self._name if self._around is None else f"{self._around} {self._name}"
         self._pools_before = set(_open_pools())
         known = sys.modules.get("skyward.testing._provider")
-        self._clouds: list[Backend] = [] if known is None else list(known.clouds.values())
-        self._machines_before = {record for cloud in self._clouds for record in cloud.records.values()}
+        self.clouds: list[Backend] = [] if known is None else list(known.clouds.values())
+        self._machines_before = {record for cloud in self.clouds for record in cloud.records.values()}
+        self._found: list[str] = []
         _running.append(self)
 
-    def notice(self, cloud: Backend) -> None:
-        """A fake cloud has been made; what is left in it is found even if nobody else holds on to it."""
-        self._clouds.append(cloud)
+    def close(self, cloud: Backend) -> None:
+        """End what is left in a fake cloud now, and tell of it at the end."""
+        on_it = [pool for pool in self._pools() if any(_cloud_of(each) is cloud for each in pool._options.providers)]
+        self._end(on_it, [cloud])
 
     def end(self) -> str:
         """What was left, in words; empty where nothing was."""
@@ -88,33 +96,40 @@ class Watch:
             os.environ.pop(_VARIABLE, None)
         else:
             os.environ[_VARIABLE] = self._around
-        ours = [engine for engine in _open_pools() if engine not in self._pools_before and engine not in shared]
-        others = {_pool_id(engine) for engine in (*self._pools_before, *shared)}
-        named = {(_pool_id(engine), machine) for engine in ours for machine in engine.remaining}
-        found = [_end_pool(engine) for engine in ours]
-        found += self._end_machines(others, named)
-        found += _end_nodes(self._name, others)
-        if not found:
+        self._end(self._pools(), self.clouds)
+        self._found += _end_nodes(self._name, self._others())
+        if not self._found:
             return ""
-        lines = "\n".join(f"  - {line}" for line in found)
+        lines = "\n".join(f"  - {line}" for line in self._found)
         return (
             f"left behind, and ended now:\n{lines}\nleave the block of each pool before the test ends, or open the "
             "pool in a fixture of a wider scope"
         )
 
-    def _end_machines(self, others: set[str], named: set[tuple[str, str]]) -> list[str]:
-        """End what has been bought of fake clouds by no pool in ``others``; say what it was, if it is not yet named."""
-        found = []
-        for cloud in self._clouds:
+    def _pools(self) -> list[Engine]:
+        """The open pools that were not there before."""
+        return [engine for engine in _open_pools() if engine not in self._pools_before and engine not in shared]
+
+    def _others(self) -> set[str]:
+        """The ids of the pools that may stay."""
+        return {_pool_id(engine) for engine in (*self._pools_before, *shared)}
+
+    def _end(self, pools: Sequence[Engine], clouds: Sequence[Backend]) -> None:
+        """End pools, then what else there is in fake clouds, and note what it was."""
+        self._found += [_end_pool(engine) for engine in pools]
+        others = self._others()
+        for cloud in clouds:
             cloud.expire()
-            for record in list(cloud.records.values()):
-                left = record.ended is None or record.why == "closed"  # with its cloud, which nobody else had ended
-                if left and record not in self._machines_before and record.pool_id not in others:
-                    if (record.pool_id, record.id) not in named:
-                        found.append(f"the machine {record.id} of {cloud.name}, bought by the pool {record.pool_id}")
+            for record in cloud.living():
+                if record not in self._machines_before and record.pool_id not in others:
+                    self._found.append(f"the machine {record.id} of {cloud.name}, bought by the pool {record.pool_id}")
                     cloud.terminate([record.id])
                     record.body.clear()
-        return found
+
+
+def _cloud_of(provider: object) -> object:
+    """The inside of the fake cloud that a provider is of; ``None`` for any other provider."""
+    return getattr(provider, "_backend", None)
 
 
 def _open_pools() -> list[Engine]:
@@ -129,12 +144,17 @@ def _pool_id(engine: Engine) -> str:
 
 def _end_pool(engine: Engine) -> str:
     """End a pool and say which it was."""
+    from skyward import _current
+
     sellers = " or ".join(provider.name for provider in engine._options.providers)
     machines = ", ".join(engine.remaining) or "none yet"
     said = (
         f"the pool {_pool_id(engine)} of {engine.node_count} node(s) on {sellers}, entered and not left; its machines: "
         f"{machines}"
     )
+    for pool in _current.entered():
+        if getattr(pool, "_engine", None) is engine:
+            _current.leave(pool)  # or it would be the current one of the tests to come
     return said + _failure(engine.leave if engine.is_active else engine.abort)
 
 

@@ -32,7 +32,7 @@ class FakeProvider:
         self._key = key
         if backend is not None:
             clouds[key] = backend
-            _left.notice(backend)
+            _left.made(backend)
         self._backend = clouds.get(key)
 
     async def open(self, identity: PoolIdentity, /) -> FakeSession:

@@ -7,7 +7,7 @@ alone, and the fixtures import what they need when a test asks for them.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,14 +78,8 @@ def skyward_pool(
     They are the same for all tests that ask for the same parameters; a pool that broke is replaced for the next test.
     What tasks print is captured as if the test had printed it.
     """
-    from skyward.errors import ConfigurationError
-
     options = _parameters(request, "skyward_pool", skyward_pool_options)
-    try:
-        lent = _skyward_pools.lend(options)
-    except ConfigurationError as error:
-        pytest.fail(f"the fixture skyward_pool cannot be made: {error}", pytrace=False)
-    with lent as pool:
+    with _made("skyward_pool", lambda: _skyward_pools.lend(options)) as pool:
         yield pool
 
 
@@ -100,7 +94,8 @@ def skyward_cloud(request: pytest.FixtureRequest, skyward_cloud_options: Mapping
     """A cloud that costs nothing and has the faults that a test gives it; ``skyward_cloud.provider`` is for pools."""
     from skyward.testing import FakeCloud
 
-    with FakeCloud(**_parameters(request, "skyward_cloud", skyward_cloud_options)) as cloud:
+    options = _parameters(request, "skyward_cloud", skyward_cloud_options)
+    with _made("skyward_cloud", lambda: FakeCloud(**options)) as cloud:
         yield cloud
 
 
@@ -129,3 +124,14 @@ def _parameters(request: pytest.FixtureRequest, name: str, options: object) -> d
             )
         chosen |= marker.kwargs
     return chosen
+
+
+def _made[T](name: str, make: Callable[[], T]) -> T:
+    """What a fixture is to give; wrong parameters fail the test with one line, for no traceback would tell more."""
+    from skyward.errors import ConfigurationError
+
+    try:
+        return make()
+    except (ConfigurationError, TypeError) as error:
+        wrong = f"the fixture {name} cannot be made: {error}"
+    pytest.fail(wrong, pytrace=False)

@@ -11,11 +11,17 @@ from typing import Any
 from attrs import frozen
 
 from skyward._clock import Clock
-from skyward.errors import SkywardError
+from skyward.errors import ConfigurationError, SkywardError
+from skyward.model.nearest import did_you_mean
 from skyward.testing._clock import VirtualClock
 from skyward.testing._loop import running_clock
 
 __all__ = ["After", "Hang", "Late", "Script", "perform"]
+
+_METHODS = frozenset(
+    {"open", "offers", "launch", "describe", "terminate", "list_owned", "transport", "close"}
+    | {"bootstrap", "transport.open", "transport.close"}
+)
 
 
 class Hang:
@@ -51,10 +57,18 @@ class Script(dict[str, list[object]]):
     """
 
     def __init__(self, entries: Mapping[str, Sequence[object]] | None = None) -> None:
-        super().__init__({method: list(those) for method, those in (entries or {}).items()})
+        super().__init__()
+        for method, those in (entries or {}).items():
+            self(method, *those)
 
     def __call__(self, method: str, *entries: object) -> None:
-        """Append to what the next calls of a method do."""
+        """Append to what the next calls of a method do.
+
+        Raises:
+            ConfigurationError: there is no such method.
+        """
+        if method not in _METHODS:
+            raise ConfigurationError(f"there is no call {method!r} to script{did_you_mean(method, _METHODS)}")
         self.setdefault(method, []).extend(entries)
 
     def next(self, method: str) -> object:
