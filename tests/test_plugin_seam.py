@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -62,6 +64,30 @@ def test_everything_that_a_third_party_brings_works_from_installed_wheels(run: R
     assert last == "done"
     said = "bootstrap steps are not run, because local nodes are processes of this machine: 'acme-oxygen' of"
     assert done.stderr.count(said) == 1  # of the pool whose display is its log
+
+
+def test_nodes_with_packages_of_their_own_get_the_plugin_as_well(run: Run, uv: str, tmp_path: Path) -> None:
+    script = tmp_path / "main.py"
+    script.write_text(
+        """
+import skyward as sky
+
+@sky.integrations.acme()
+@sky.compute
+def where() -> list[str]:
+    import six, skyward_acme
+    return [skyward_acme.__file__, sky.Acme.__name__, *(info.distribution for info in sky.installed_plugins())]
+
+with sky.ComputePool(image=sky.Image(pip=["six==1.16.0"]), display="quiet") as pool:
+    print(where() >> pool)
+"""
+    )
+    path = os.pathsep.join([str(Path(uv).parent), os.environ["PATH"]])
+    done = run(str(script), PATH=path)
+    assert done.returncode == 0, done.stderr
+    file, *names = ast.literal_eval(done.stdout)
+    assert "payloads" in Path(file).parts
+    assert names == ["Acme", "skyward-core", "skyward-acme"]
 
 
 def test_both_ways_to_import_a_plugins_name_give_the_same(run: Run) -> None:

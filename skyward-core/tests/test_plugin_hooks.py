@@ -92,7 +92,7 @@ MISTAKES: dict[str, tuple[Callable[..., object], str]] = {
         "returned an image that cannot be used: the image asks for Python 3.99",
     ),
     "raises an error of skyward's": (
-        lambda image: sky.Image(pip="numpy"),  # type: ignore[arg-type]
+        lambda image: sky.Image(pip="numpy"),
         "failed with ConfigurationError: pip must be a list",
     ),
 }
