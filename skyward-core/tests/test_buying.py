@@ -209,6 +209,26 @@ async def test_a_strategy_of_a_third_party_buys_from_several_providers_side_by_s
 
 
 @virtually
+async def test_a_plugins_named_selector_orders_all_providers_and_its_named_allocation_divides_the_machines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    selectors = {"first": sky.select_first, "acme-last": lambda providers, spec: providers[-1]}
+    allocations = {"spot-if-available": sky.Allocation.SpotIfAvailable(), "acme-spread": Spread()}
+    monkeypatch.setattr("skyward._plugins.selector", selectors.__getitem__)
+    monkeypatch.setattr("skyward._plugins.allocation", allocations.__getitem__)
+    a, b, c = (FakeProvider(name, [on_demand(name)]) for name in "ABC")
+    c.script("launch", Unavailable("full"))
+    journey = Journey(a, b, c, nodes=3, selection="acme-last")
+    await journey.road.provision()
+    assert (len(a.alive), len(b.alive), len(c.called("launch"))) == (0, 3, 1), "b is the last but one"
+    await journey.road.destroy()
+    journey = Journey(a, b, c, nodes=3, allocation="acme-spread")
+    await journey.road.provision()
+    assert [len(cloud.alive) for cloud in (a, b, c)] == [1, 1, 1]
+    await journey.road.destroy()
+
+
+@virtually
 async def test_orders_to_one_seller_are_given_one_after_the_other() -> None:
     provider = FakeProvider(script={"launch": [10.0, 10.0]})
     journey = Journey(provider, nodes=4, allocation=0.5)

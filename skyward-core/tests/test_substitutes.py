@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -321,3 +323,17 @@ async def test_a_machine_that_runs_and_cannot_be_reached_fails_the_pool_with_the
         await journey.road.provision()
     assert len(provider.machines) == 1
     await ended(journey, tmp_path)
+
+
+def test_a_node_that_is_lost_just_as_the_pool_becomes_ready_is_not_forgotten() -> None:
+    engine = sky.ComputePool(display="quiet", timeout=None)._engine
+    given_up: list[int] = []
+    stand_in: Any = SimpleNamespace(lock=contextlib.nullcontext(), give_up=given_up.append, on_node_lost=None)
+    engine.dispatcher = stand_in
+    road: Any = SimpleNamespace(deadline=None, lost_early=lambda: [(SimpleNamespace(index=1), "deadline")])
+    engine._made_road = road
+    reactor: Any = SimpleNamespace(call_later=lambda seconds, action: None)
+    engine._made_reactor = reactor
+    engine.complete()
+    assert given_up == [1], "its time is over, so no other comes, and what waits for it is told"
+    engine.state = "ended"
