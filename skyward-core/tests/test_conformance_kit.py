@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from attrs import evolve
 from conformance_bent import Bent, Case, LaunchRequest, Straight
 from conformance_teeth import assert_bites, rules_of
 
-from skyward.errors import ConfigurationError
+from skyward.errors import AuthenticationFailed, ConfigurationError
 from skyward.spi import Capabilities, Provider
 from skyward.testing.conformance import ProviderConformance, SelectorConformance, deviates
 from skyward.testing.conformance._cancelling import CancellingRules
@@ -230,3 +232,33 @@ def test_helpers_and_tests_of_an_author_are_nobody_elses_business() -> None:
             pass
 
     More().test_of_my_own()
+
+
+WITHOUT_PYTEST = """
+import sys
+sys.modules["pytest"] = sys.modules["hypothesis"] = None
+import unittest
+import skyward as sky
+from skyward.testing import *
+from skyward.testing import AllocationConformance, ProviderConformance
+AllocationConformance().test_any_market_will_do(sky.Allocation.Cheapest())
+ProviderConformance().test_settings_are_a_value(sky.Local())
+try:
+    ProviderConformance().test_refused_credentials_say_what_to_set(sky.Local())
+except unittest.SkipTest as skipped:
+    print(skipped)
+"""
+
+
+def test_the_kit_can_be_used_where_pytest_is_not_installed() -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", WITHOUT_PYTEST], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "unauthorised() gives no provider" in done.stdout
+
+
+def test_a_provider_that_cannot_be_opened_says_why_and_nothing_is_looked_for(case: Case) -> None:
+    case.cloud.script("open", *[AuthenticationFailed("the key is refused: set FAKE_API_KEY")] * 9)
+    with pytest.raises(AuthenticationFailed) as caught:
+        case.test_figures_are_in_their_ranges(case.cloud.provider)
+    assert not getattr(caught.value, "__notes__", [])
+    assert len(case.cloud.called("open")) == 1

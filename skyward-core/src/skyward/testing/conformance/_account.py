@@ -107,8 +107,7 @@ class Account:
         check(
             len(machines) >= len(nodes),
             f"{len(machines)} of {len(nodes)} machine(s) could be launched ({', '.join(answers) or 'no error'}); give "
-            "the "
-            "tests a request, by spec(), that can be had",
+            "the tests a request, by spec(), that can be had",
         )
         return machines
 
@@ -178,7 +177,8 @@ class Account:
             ids = self._bought.get(session.identity.pool_id)
             if ids and not session.closed:
                 await self._try(problems, self.end(session, ids))
-        await self._try(problems, self._sweep())
+        if self._sessions:  # else nothing can have been bought
+            await self._try(problems, self._sweep())
         for session in self._sessions:
             if not session.closed:
                 await self._try(problems, session.close())

@@ -179,6 +179,6 @@ def _chosen_from(candidates: tuple[Candidate, ...], tranches: Sequence[Tranche])
     strangers = [each for tranche in tranches for each in tranche.candidates if each not in candidates]
     check(
         not strangers,
-        f"a tranche has {strangers[:1]}, which was not among the candidates; choose from those that are given, "
-        "with their provider's rank",
+        f"a tranche has {strangers[:1]}, which was not among the candidates; choose from those that are given, with "
+        "their provider's rank",
     )

@@ -65,8 +65,8 @@ class EndingRules(ProviderRules):
         found = living((await session.describe([kept])).values())
         check(
             kept in found,
-            f"terminate ended {kept} although it named only {ended}; end the ids that are given, and none for an "
-            "empty list",
+            f"terminate ended {kept} although it named only {ended}; end the ids that are given, and none for an empty "
+            "list",
         )
 
 
@@ -125,15 +125,13 @@ class FindingRules(ProviderRules):
                 found = living(await asking.list_owned(pool_id))
                 check(
                     not found & strange,
-                    f"list_owned of one pool found {', '.join(found & strange)}, which is another one's; filter by "
-                    "the tag "
-                    "of the pool that is asked for: core ends what it finds",
+                    f"list_owned of one pool found {', '.join(found & strange)}, which is another one's; filter by the "
+                    "tag of the pool that is asked for: core ends what it finds",
                 )
                 check(
                     not found - own,
                     f"list_owned of one pool found {', '.join(found - own)}, which it did not launch; filter by the "
-                    "tag of "
-                    "the pool that is asked for: core ends what it finds",
+                    "tag of the pool that is asked for: core ends what it finds",
                 )
 
     @on_loop
@@ -166,8 +164,7 @@ class FindingRules(ProviderRules):
                     check(
                         has == had,
                         f"{what} of {machine.id} is {has!r} in list_owned, and was {had!r} at its launch; tag the "
-                        "machine "
-                        "with it, and tell it from the tag",
+                        "machine with it, and tell it from the tag",
                     )
                 check_deadline(machine, identity.deadline)
 
@@ -179,6 +176,5 @@ async def _missing(session: Guarded, pool_id: str | None, ids: set[str]) -> str:
     asked = "list_owned()" if pool_id is None else "list_owned(pool_id)"
     return (
         f"{asked} does not find {', '.join(sorted(missing))}; tag every machine when it is created, and search by the "
-        "tag: "
-        "what is not found is never ended"
+        "tag: what is not found is never ended"
     )

@@ -118,8 +118,8 @@ class IntegrationConformance(Conformance):
         integration(function)
         check(
             vars(function) == before and function.local is total,
-            "the integration changed the function that it was given; return a new one: the old "
-            "one may be in use without it",
+            "the integration changed the function that it was given; return a new one: the old one may be in use "
+            "without it",
         )
 
     def test_it_can_be_applied_twice(self, integration: Integration) -> None:
@@ -170,8 +170,8 @@ def _apply(integration: Integration, function: ComputeFunction[..., Any]) -> Com
     applied = cast("object", integration(function))
     check(
         isinstance(applied, ComputeFunction),
-        f"the integration returned {type(applied).__name__}; return a compute function: "
-        "put @skyward.compute on the function that runs in the place of the given one",
+        f"the integration returned {type(applied).__name__}; return a compute function: put @skyward.compute on the "
+        "function that runs in the place of the given one",
     )
     return cast("ComputeFunction[..., Any]", applied)
 

@@ -101,8 +101,7 @@ class MachineRules(ProviderRules):
             check(
                 has == had,
                 f"{name} was launched as (id, pool_id, node) = {had}, and describe says {has}; tell the same of a "
-                "machine "
-                "each time",
+                "machine each time",
             )
             check_deadline(machine, session.identity.deadline)
 
@@ -156,8 +155,7 @@ class MachineRules(ProviderRules):
             left = await session.gone(ids)
             return left and (
                 f"{ids[0]} outlives its deadline of {life:g} s; set the deadline of the identity on the machine "
-                "itself, "
-                "at first boot"
+                "itself, at first boot"
             )
 
         await account.until(alive, account.patience + life)
@@ -200,6 +198,5 @@ def check_deadline(machine: Instance, deadline: float | None) -> None:
     check(
         right,
         f"deadline of {machine.id} is {machine.deadline!r}, and that of the pool {deadline!r}; tag the machine with "
-        "the "
-        "identity's deadline, and tell it from the tag",
+        "the identity's deadline, and tell it from the tag",
     )

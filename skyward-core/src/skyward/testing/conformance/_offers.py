@@ -37,8 +37,7 @@ class OfferRules(ProviderRules):
                 check(
                     price is None or is_figure(price),
                     f"{what} of {offer.instance_type} is {price!r}; give US dollars per machine and hour, or None "
-                    "where "
-                    "the vendor does not say",
+                    "where the vendor does not say",
                 )
 
     @on_loop
@@ -51,8 +50,7 @@ class OfferRules(ProviderRules):
             check(
                 offer.market == "on-demand" or account.provider.capabilities.spot,
                 f"{offer.instance_type} is offered on spot, and Capabilities(spot=False) is declared; declare "
-                "spot=True, or "
-                "offer it on demand",
+                "spot=True, or offer it on demand",
             )
 
     @on_loop
@@ -108,14 +106,12 @@ class OfferRules(ProviderRules):
         except ProviderError as error:
             raise Broken(
                 f"offers raised {type(error).__name__} for a request that cannot be met; return an empty list, or "
-                "raise "
-                "Unavailable"
+                "raise Unavailable"
             ) from error
         check(
             not offers,
             f"{len(offers)} offer(s) came for a request that cannot be met, {self.impossible()!r}; return only what "
-            "meets "
-            "the request",
+            "meets the request",
         )
 
     @on_loop

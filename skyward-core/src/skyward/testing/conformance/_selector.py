@@ -48,8 +48,8 @@ class SelectorConformance(Conformance):
             answer.close()
         check(
             not inspect.isawaitable(answer),
-            "the selector returned something to await; write it with def, not async def: it is called off "
-            "the event loop",
+            "the selector returned something to await; write it with def, not async def: it is called off the event "
+            "loop",
         )
 
     def test_it_serves_with_one_provider(self, selector: Selector) -> None:
