@@ -20,6 +20,7 @@ from skyward.errors import NodeLost, ProvisioningError, Unavailable, UsageError
 from skyward.model.events import SkywardEvent
 from skyward.spi import Interpreter
 from skyward.testing import FakeCloud, on_demand, spot
+from skyward.testing._local_node import LocalNode
 from skyward.testing._loop import VirtualLoop, run, virtually
 from skyward.worker.protocol import Frame, Kind, encode, head_of
 
@@ -218,6 +219,26 @@ def test_the_end_of_the_clouds_block_ends_local_nodes_too() -> None:
     assert cloud.alive == []
 
 
+def test_a_local_machine_whose_client_has_stopped_its_processes_costs_until_it_is_terminated() -> None:
+    async def stopped(cloud: FakeCloud) -> None:
+        session = await session_of(cloud, lease=60)
+        (instance,) = await buy(session)
+        session.transport(instance, NO_WIRE)
+        node = cloud._backend.records["i-0"].body
+        assert isinstance(node, LocalNode)
+        node.heard(Frame(Kind.STOP, 0, 0, b"", []))
+        (mark,) = marks(cloud)
+        os.kill(min(mark.pids), signal.SIGKILL)
+        assert node._processes is not None
+        node._processes.process.wait()
+        assert cloud.machines[0].alive
+        await session.terminate(["i-0"])
+
+    with FakeCloud() as cloud:
+        asyncio.run(stopped(cloud))
+    assert cloud.machines[0].why == "terminated"
+
+
 # simulated nodes
 
 
@@ -339,13 +360,17 @@ async def test_a_newer_connection_takes_the_place_of_the_older_one_and_a_closed_
     session = await session_of(cloud)
     (instance,) = await buy(session)
     road = session.transport(instance, NO_WIRE)
-    older, newer = Receiver(), Receiver()
+    older, newer, hung_up = Receiver(), Receiver(), Receiver()
     await road.open("control", older)
     await road.open("control", newer)
+    link = await road.open("slot-0", hung_up)
+    link.send(encode(Kind.PING))
+    link.close()
     await asyncio.sleep(0)
     assert (len(older.lost), len(newer.lost)) == (1, 0)
     await road.close()
     cloud.lose("i-0")
     await asyncio.sleep(0)
     assert newer.lost == []
+    assert (hung_up.frames, hung_up.lost) == ([], []), "what was under way when it was closed is not heard either"
     assert cloud.open_roads == set()
