@@ -7,9 +7,21 @@ import shutil
 import signal
 from importlib.util import find_spec
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["pytester", "skyward.testing._pytest"]
+
+# The same examples each time, and as long for each as the machine needs: a change is judged by what it changes. To look
+# for new ones: `pytest --hypothesis-profile=default`.
+hypothesis.settings.register_profile(
+    "same",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("same")
 
 
 class Require:
