@@ -19,7 +19,6 @@ from skyward._selection import Bid, Order, fits, plan, rank, wanted
 from skyward.model.accelerator import Accelerator
 from skyward.model.allocation import Candidate, Percent, Tranche, parse_allocation
 from skyward.model.image import Image
-from skyward.model.nearest import did_you_mean, near_matches
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec
 
@@ -389,21 +388,3 @@ def test_the_selectors_choose_as_their_names_say() -> None:
     assert select_available(everyone, spec()) is unknown
     assert select_available((none,), spec()) is none
     assert select_cheapest(everyone, spec()) is cheap
-
-
-# near matches
-
-
-def test_near_matches_do_not_go_by_case_and_are_three_at_most() -> None:
-    known = ["AWS", "spot", "SPOT", "pool", "spots", "spoty"]
-    assert near_matches("aws", known) == ["AWS"]
-    assert set(near_matches("Spot", known)[:2]) == {"spot", "SPOT"}
-    assert len(near_matches("spot", known)) == 3
-    assert did_you_mean("awz", known) == ": did you mean 'AWS'?"
-    assert did_you_mean("zzz", ["b", "a"]) == "; choose from a, b"
-    assert did_you_mean("zzz", []) == ""
-
-
-@given(st.text(max_size=20), st.lists(st.text(min_size=1, max_size=10), max_size=8))
-def test_near_matches_are_always_known_names(name: str, known: list[str]) -> None:
-    assert set(near_matches(name, known)) <= set(known)
