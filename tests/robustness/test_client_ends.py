@@ -135,6 +135,22 @@ def test_a_client_that_is_killed_leaves_nothing_once_its_lease_has_run_out(
     nothing_is_left(home)
 
 
+@pytest.mark.parametrize("cloud", ["sky.Local()", "skyward.testing.FakeCloud().provider"])
+def test_the_next_client_removes_the_ledger_of_one_that_was_killed(
+    home: Any, client: Callable[..., Any], cloud: str
+) -> None:
+    block = f"import skyward.testing\nwith pool(nodes=2, provider={cloud}):\n    say('idle')\n"
+    killed = client(f"{block}    time.sleep(1000)")
+    killed.hear("idle")
+    killed.signal(signal.SIGKILL)
+    killed.end()
+    nothing_is_left(home)
+    assert len(home.ledgers()) == 1
+    following = client(block)
+    assert following.end() == 0, "".join(following.errors)
+    assert home.ledgers() == []
+
+
 def test_the_default_lease_is_ten_seconds_and_ends_the_nodes(home: Any, client: Callable[..., Any]) -> None:
     program = client(TASK.replace("nodes=2", "nodes=2, lease='provider'"))
     program.hear("at work")
