@@ -17,6 +17,7 @@ from skyward.errors import (
     Unavailable,
     UsageError,
 )
+from skyward.model.instance import Instance, InstanceState
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +99,19 @@ async def test_machines_that_nobody_told_of_are_found_by_their_tag_and_ended(tmp
     assert (len(provider.alive), len(journey.road.remaining)) == (2, 1)
     await journey.road.destroy()
     assert list(journey.leftovers(tmp_path)) == []
+
+
+@virtually
+async def test_a_provider_that_lists_other_pools_machines_as_well_has_none_of_them_ended() -> None:
+    provider = FakeProvider()
+    others = Instance(id="i-of-others", state=InstanceState.RUNNING, pool_id="another")
+
+    def too_much(_pool_id: Any) -> list[Instance]:
+        return [others]
+
+    provider.script["list_owned"] = [too_much] * 9
+    await Journey(provider).there_and_back()
+    assert all("i-of-others" not in ids for ids in provider.called("terminate"))
 
 
 @virtually

@@ -103,7 +103,8 @@ class _Listed(ProvisioningError):
 async def _owned(seller: Seller, pool_id: str) -> list[str]:
     async def listed() -> list[str]:
         found = await seller.session.list_owned(pool_id)
-        return [each.id for each in found if each.state is not InstanceState.GONE]
+        # A plugin that lists too much must not have other pools' machines ended.
+        return [each.id for each in found if each.state is not InstanceState.GONE and each.pool_id in ("", pool_id)]
 
     return await persistently(
         lambda: ask(seller.provider, "list_owned", listed(), _ASK_LIMIT), on=SkywardError, attempts=4
