@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from tenacity import AsyncRetrying, retry_if_not_exception_type, wait_random_exponential
@@ -54,6 +55,8 @@ class Node:
         self._configuration: dict[str, Any] | None = None
         self._up: set[int] = set()
         self._asked_back: set[tuple[int, int]] = set()  # (slot, sequence) whose answer is still to come
+        self._heard = threading.Condition()
+        self._pings = self._pongs = 0
         self._started = False
         self._closed = False
         self.farewell: str | None = None
@@ -82,6 +85,8 @@ class Node:
         """Open the control channel, configure the node unless it is, and say again what may have got lost."""
         self._control = await self._open("control", self)
         self._control.send(encode(Kind.CONFIGURE, head=self._configuration))
+        with self._heard:
+            self._pongs = self._pings  # what it was asked on an earlier connection, nobody waits for
         with self._dispatcher.lock:
             for slot, sequence in self._asked_back:
                 self._tell(Kind.RECALL, (slot, sequence))
@@ -112,9 +117,20 @@ class Node:
         except TimeoutError as error:
             raise ConnectionError(f"{socket} of {self.instance.id} did not answer within {_OPEN_LIMIT:g} s") from error
 
-    def renew(self) -> None:
-        """Say a word, so that the lease goes on."""
+    def renew(self) -> int:
+        """Say a word, so that the lease goes on; returns its number."""
+        with self._heard:
+            self._pings += 1
+            number = self._pings
         self._tell(Kind.PING, None)
+        return number
+
+    def answers(self, limit: float) -> bool:
+        """Say a word and wait for the supervisor's answer; false if it is not connected, or after ``limit`` seconds."""
+        number = self.renew()
+        with self._heard:
+            self._heard.wait_for(lambda: self._pongs >= number or self._control is None, limit)
+            return self._pongs >= number
 
     def cancel(self, slot: int, sequence: int) -> None:
         """Interrupt the running task of a slot."""
@@ -158,12 +174,18 @@ class Node:
                 with self._dispatcher.lock:
                     self._asked_back.discard((slot, sequence))
                 self._dispatcher.recalled(self.slots[slot], sequence, agreed=agreed)
+            case Kind.PONG:
+                with self._heard:
+                    self._pongs += 1
+                    self._heard.notify_all()
             case Kind.GOODBYE:
                 self.farewell = head_of(frame)[0]
 
     def on_lost(self, error: Exception | None) -> None:
         """The control channel has ended: connect again, or give the node up."""
-        self._control = None
+        with self._heard:
+            self._control = None
+            self._heard.notify_all()
         for slot in self.slots:
             slot.catch_up()
         if not self._closed:

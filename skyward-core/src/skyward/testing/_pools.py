@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,8 +13,6 @@ from attrs import field, frozen
 
 from skyward import _clock, _current
 from skyward._pool import ComputePool
-from skyward.errors import SkywardError
-from skyward.function import compute
 from skyward.model.events import LogLine
 from skyward.testing import _left
 
@@ -23,6 +20,8 @@ __all__ = ["SharedPools"]
 
 _AT_MOST = 2
 """So many pools with different parameters stay open; then the one that was used the longest time ago is ended."""
+_PATIENCE = 10.0
+"""Seconds that a node may take to answer."""
 _LEASE = 600.0
 """Seconds for which the nodes outlive a debugger that holds all threads of the tests, and a test run that is killed."""
 
@@ -107,14 +106,11 @@ def _complete(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_order(pool: ComputePool) -> bool:
-    """Whether all nodes are there and answer."""
+    """Whether all nodes are there and answer; one that is being killed may still take calls, but answers no more."""
     if not pool.is_active or pool.instance_count < pool.nodes:
         return False
-    try:
-        pool.broadcast(compute(os.getpid)())
-    except SkywardError:
-        return False
-    return True
+    pool._engine.reactor.resume()
+    return all(node.answers(_PATIENCE) for node in list(pool._engine.dispatcher.nodes.values()))
 
 
 def _print(event: LogLine) -> None:
