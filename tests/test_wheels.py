@@ -146,11 +146,10 @@ def test_pytest_finds_the_fixtures_of_an_installed_wheel(
 ) -> None:
     python = install(uv, wheels, "skyward-core", clean_environ, tmp_path)
     (tmp_path / "test_users.py").write_text(USERS_TESTS)
-    for command in (
-        [uv, "pip", "install", "--quiet", "--python", str(python), "pytest>=8.3"],
-        [str(python), "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "test_users.py"],
-    ):
-        done = subprocess.run(command, cwd=tmp_path, env=clean_environ, capture_output=True, text=True, check=False)
+    bring = [uv, "pip", "install", "--quiet", "--python", str(python), "pytest>=8.3"]
+    subprocess.run(bring, cwd=tmp_path, env=clean_environ, check=True)
+    command = [str(python), "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "test_users.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=clean_environ, capture_output=True, text=True, check=False)
     assert "plugins: skyward-core" in done.stdout, done.stdout + done.stderr
     assert "= 3 passed, 1 error in" in done.stdout, done.stdout
     assert "the pool" in done.stdout

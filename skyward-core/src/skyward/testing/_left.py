@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def closing(cloud: Backend) -> None:
 
 
 @contextlib.contextmanager
-def no_machines_left() -> Iterator[None]:
+def no_machines_left() -> Generator[None]:
     """Make sure that a block, or a function that this decorates, leaves no machine and no open pool behind.
 
     It looks for pools that were entered and not left, for local nodes, also of programs that the block has started,
@@ -86,8 +86,7 @@ class Watch:
 
     def close(self, cloud: Backend) -> None:
         """End what is left in a fake cloud now, and tell of it at the end."""
-        on_it = [pool for pool in self._pools() if any(_cloud_of(each) is cloud for each in pool._options.providers)]
-        self._end(on_it, [cloud])
+        self._end([engine for engine in self._pools() if _is_on(engine, cloud)], [cloud])
 
     def end(self) -> str:
         """What was left, in words; empty where nothing was."""
@@ -127,50 +126,45 @@ class Watch:
                     record.body.clear()
 
 
-def _cloud_of(provider: object) -> object:
-    """The inside of the fake cloud that a provider is of; ``None`` for any other provider."""
-    return getattr(provider, "_backend", None)
-
-
 def _open_pools() -> list[Engine]:
     """The pools of this process that are entered; none where nothing has loaded what makes them."""
-    module = sys.modules.get("skyward._engine")
-    return [] if module is None else [each for each in list(module._open) if each.state in ("being entered", "active")]
+    if "skyward._engine" not in sys.modules:
+        return []
+    from skyward import _open_pools
+
+    return _open_pools.open_pools()
 
 
 def _pool_id(engine: Engine) -> str:
-    return "" if engine._made_road is None else engine._made_road.pool_id
+    from skyward import _open_pools
+
+    return _open_pools.pool_id(engine)
+
+
+def _is_on(engine: Engine, cloud: Backend) -> bool:
+    """Whether a pool buys of a fake cloud."""
+    from skyward import _open_pools
+
+    return any(getattr(provider, "_backend", None) is cloud for provider in _open_pools.providers(engine))
 
 
 def _end_pool(engine: Engine) -> str:
     """End a pool and say which it was."""
-    from skyward import _current
+    from skyward import _open_pools
 
-    sellers = " or ".join(provider.name for provider in engine._options.providers)
-    machines = ", ".join(engine.remaining) or "none yet"
-    said = (
-        f"the pool {_pool_id(engine)} of {engine.node_count} node(s) on {sellers}, entered and not left; its machines: "
-        f"{machines}"
-    )
-    for pool in _current.entered():
-        if getattr(pool, "_engine", None) is engine:
-            _current.leave(pool)  # or it would be the current one of the tests to come
-    return said + _failure(engine.leave if engine.is_active else engine.abort)
-
-
-def _failure(end: Callable[[], object]) -> str:
+    said = _open_pools.describe(engine)
     try:
-        end()
+        _open_pools.end(engine)
     except Exception as error:  # noqa: BLE001  whatever it is, all that was left must be named
-        return f" (ending it failed: {type(error).__name__}: {error})"
-    return ""
+        return f"{said} (ending it failed: {type(error).__name__}: {error})"
+    return said
 
 
 def _end_nodes(watch: str, others: set[str]) -> list[str]:
     """End what was started under a watch and belongs to local nodes of no pool in ``others``, and say what it was."""
     from skyward import _local_processes
 
-    found = []
+    found: list[str] = []
     for mark in _local_processes.find(None):
         if mark.pool_id not in others and any(watch in _watches(pid) for pid in mark.pids):
             found.append(f"the local node {mark.name}: {len(mark.pids)} process(es)")

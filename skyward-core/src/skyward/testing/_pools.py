@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
-from skyward import _clock, _current
+from skyward import _clock, _current, _open_pools
 from skyward._pool import ComputePool
 from skyward.model.events import LogLine
 from skyward.testing import _left
@@ -55,7 +55,7 @@ class SharedPools:
         return self._lent(self._take(_complete(parameters)))
 
     @contextlib.contextmanager
-    def _lent(self, kept: _Kept) -> Iterator[ComputePool]:
+    def _lent(self, kept: _Kept) -> Generator[ComputePool]:
         """A pool that is not in order after the block is ended."""
         pool = kept.pool
         stop = pool.on(LogLine, _print) if kept.parameters["display"] == "quiet" else _nothing
@@ -65,7 +65,7 @@ class SharedPools:
         finally:
             _current.leave(pool)
             stop()
-            if not pool.is_active or pool._engine.reactor.busy():  # a task that the test left would hold up the next
+            if not pool.is_active or _open_pools.is_busy(pool):  # a task that the test left would hold up the next
                 self._end(kept)
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class SharedPools:
     def _take(self, parameters: dict[str, Any]) -> _Kept:
         for kept in list(self._kept):
             if kept.parameters == parameters:
-                if _in_order(kept.pool):
+                if _open_pools.in_order(kept.pool, _PATIENCE):
                     self._kept.remove(kept)
                     self._kept.append(kept)
                     return kept
@@ -85,7 +85,7 @@ class SharedPools:
         kept = _Kept(parameters, ComputePool(**parameters))
         while len(self._kept) >= _AT_MOST:
             self._end(self._kept[0])
-        _left.shared.add(kept.pool._engine)
+        _left.shared.add(_open_pools.engine_of(kept.pool))
         # The test that is the first to ask for it may stand elsewhere, and live by the clock of a fake cloud.
         with contextlib.chdir(self._folder), _clock.use(_clock.SYSTEM):
             kept.context.run(kept.pool.__enter__)
@@ -103,14 +103,6 @@ def _complete(parameters: Mapping[str, Any]) -> dict[str, Any]:
     if parameters.get("provider") is None:
         usual["timeout"] = None
     return {**usual, **parameters}
-
-
-def _in_order(pool: ComputePool) -> bool:
-    """Whether all nodes are there and answer; one that is being killed may still take calls, but answers no more."""
-    if not pool.is_active or pool.instance_count < pool.nodes:
-        return False
-    pool._engine.reactor.resume()
-    return all(node.answers(_PATIENCE) for node in list(pool._engine.dispatcher.nodes.values()))
 
 
 def _print(event: LogLine) -> None:

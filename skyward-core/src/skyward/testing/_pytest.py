@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -115,7 +115,7 @@ def _parameters(request: pytest.FixtureRequest, name: str, options: object) -> d
     """What a fixture is to be made with: what the fixture with its options says, then the markers, the nearest last."""
     if not isinstance(options, Mapping):
         pytest.fail(f"the fixture {name}_options gave {options!r}: return a dict such as {{'nodes': 4}}", pytrace=False)
-    chosen = dict(options)
+    chosen = dict(cast("Mapping[str, Any]", options))
     for marker in reversed(list(request.node.iter_markers(name))):
         if marker.args:
             pytest.fail(
