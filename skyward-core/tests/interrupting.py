@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal, override
 
 from skyward.testing._loop import VirtualLoop
@@ -25,13 +25,15 @@ class Interruptor:
 
     Args:
         loop: the loop on which the program runs; coroutines that are not the program's may run there as well.
-        way: ``cancel`` cancels what the program is doing at large, ``raise`` throws `Thrown` into the very coroutine
-            that would go on, ``die`` lets no coroutine of the program go on any more and ends the loop.
+        way: ``cancel`` cancels what the program is doing at large, and does ``also``; ``raise`` throws `Thrown` into
+            the very coroutine that would go on; ``die`` lets no coroutine of the program go on any more and ends the
+            loop.
         at: when to do so, from 1.
     """
 
     def __init__(self, loop: VirtualLoop, way: Way = "nothing", at: int = 0) -> None:
         self.awaits = 0
+        self.also: Callable[[], object] = lambda: None
         self.where = ""
         self._loop = loop
         self._way = way
@@ -42,13 +44,17 @@ class Interruptor:
 
     async def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T | BaseException:
         """Run a part of the program to its end; returns its result, or what it raised."""
+        self._at_large = task = self.start(coroutine)
+        await asyncio.wait([task])
+        if task.cancelled():
+            return asyncio.CancelledError()
+        return task.exception() or task.result()
+
+    def start[T](self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start another part of the program."""
         context = contextvars.copy_context()
         context.run(_of_the_program.set, True)
-        self._at_large = self._loop.create_task(coroutine, context=context)
-        await asyncio.wait([self._at_large])
-        if self._at_large.cancelled():
-            return asyncio.CancelledError()
-        return self._at_large.exception() or self._at_large.result()
+        return self._loop.create_task(coroutine, context=context)
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> asyncio.Task[Any]:
         context = more.get("context")
@@ -77,6 +83,7 @@ class Interruptor:
             raise Thrown(f"at await {self.awaits}, {self.where}")
         if self._way == "cancel" and self._at_large is not None:
             self._at_large.cancel()
+            self.also()
         if self._way == "die":
             self._dead = True
             self._loop.die_at(self._loop.steps + 1)

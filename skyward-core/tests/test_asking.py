@@ -21,6 +21,25 @@ async def test_a_stray_cancellation_of_a_plugin_is_its_bug_and_cancels_nothing()
         await _asking.ask(FakeProvider(), "describe", odd())
 
 
+@pytest.mark.parametrize("answer", [RuntimeError("closed"), Transient("closed")])
+@virtually
+async def test_a_plugin_that_answers_a_cancellation_with_an_error_does_not_stop_it(answer: Exception) -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise answer from None
+
+    asking = asyncio.ensure_future(_asking.ask(FakeProvider(), "describe", stubborn(), 30))
+    await asyncio.sleep(1)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3):
+            await _asking.ask(FakeProvider(), "describe", stubborn(), 30)
+
+
 @virtually
 async def test_an_answer_that_takes_too_long_counts_as_a_passing_failure() -> None:
     with pytest.raises(Transient, match="Fake did not answer to describe within 3 s"):

@@ -14,9 +14,7 @@ import random
 from pathlib import Path
 
 import pytest
-from leak_scenarios import ENDINGS, EVERYTHING, Ending, awaits, check, random_scenario
-
-from skyward._client import this_client
+from leak_scenarios import ENDINGS, EVERYTHING, LATE_ORDER, Ending, Scenario, awaits, check, random_scenario
 
 RUNS = 500
 _CHUNK = 25
@@ -27,10 +25,7 @@ if _ONLY is not None:
 
 
 @pytest.fixture(autouse=True)
-def _as_a_client_that_can_die(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Machines bear the tag of a process that is no more when somebody looks whether it is."""
-    dead = f"{this_client().partition('-')[0]}-1-0"
-    monkeypatch.setattr("skyward._market.this_client", lambda: dead)
+def _a_state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
@@ -52,8 +47,11 @@ def test_no_fault_and_no_interruption_leaves_a_machine(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_no_await_of_the_road_is_one_at_which_an_interruption_leaves_a_machine(ending: Ending) -> None:
-    total = awaits(EVERYTHING)
-    assert total > 150
+@pytest.mark.parametrize(("scenario", "least"), [(EVERYTHING, 150), (LATE_ORDER, 50)], ids=["everything", "late"])
+def test_no_await_of_the_road_is_one_at_which_an_interruption_leaves_a_machine(
+    scenario: Scenario, least: int, ending: Ending
+) -> None:
+    total = awaits(scenario)
+    assert total > least
     for at in range(1, total + 1):
-        check(EVERYTHING, ending, at)
+        check(scenario, ending, at)

@@ -61,17 +61,21 @@ async def ask[T](plugin: object, what: str, answer: Awaitable[T], limit: float |
         PluginError: it raised anything else.
     """
     timer = asyncio.timeout(limit)
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled = task.cancelling()
     try:
         async with timer:
             return await answer
-    except SkywardError:
-        raise
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if task.cancelling():
             raise
         raise bug(plugin, what, error) from error
     except Exception as error:
+        if task.cancelling() > cancelled:  # an error for an answer to that must not keep the pool from ending
+            raise asyncio.CancelledError from error
+        if isinstance(error, SkywardError):
+            raise
         if timer.expired():
             raise NoAnswer(f"{_name(plugin)} did not answer to {what} within {limit:g} s") from error
         raise bug(plugin, what, error) from error
