@@ -26,8 +26,8 @@ class Interruptor:
     Args:
         loop: the loop on which the program runs; coroutines that are not the program's may run there as well.
         way: ``cancel`` cancels what the program is doing at large, and does ``also``; ``raise`` throws `Thrown` into
-            the very coroutine that would go on; ``die`` lets no coroutine of the program go on any more and ends the
-            loop.
+            the very coroutine, at what it awaits next; ``die`` lets no coroutine of the program go on any more and ends
+            the loop.
         at: when to do so, from 1.
     """
 
@@ -62,25 +62,30 @@ class Interruptor:
             coroutine = _Watched(coroutine, self)
         return asyncio.Task(coroutine, loop=loop, **more)
 
-    def goes_on(self, coroutine: Coroutine[Any, Any, Any], *, begun: bool) -> Any:
-        """A coroutine is to go on. Returns what it is to wait for instead, or nothing."""
+    def goes_on(self, coroutine: Coroutine[Any, Any, Any]) -> bool:
+        """Whether a coroutine that is to go on may."""
         if not self._dead:
             self.awaits += 1
-            if self._at and self.awaits >= self._at:
-                self._interrupt(coroutine, begun=begun)
-        if not self._dead:
-            return None
+            if self._way != "raise" and self.awaits == self._at:
+                self._interrupt(coroutine)
+        return not self._dead
+
+    def throws(self, coroutine: Coroutine[Any, Any, Any]) -> bool:
+        """Whether `Thrown` comes to a coroutine at what it awaits now."""
+        if self._way != "raise" or not self._at or self.awaits < self._at:
+            return False
+        self._interrupt(coroutine)
+        return True
+
+    def never(self) -> asyncio.Future[Any]:
+        """What a coroutine awaits that is not to go on any more."""
         never = self._loop.create_future()
         never._asyncio_future_blocking = True  # as a coroutine does that awaits it
         return never
 
-    def _interrupt(self, coroutine: Coroutine[Any, Any, Any], *, begun: bool) -> None:
-        if self._way == "raise" and not begun:
-            return  # it awaits nothing yet: the next one, then
+    def _interrupt(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._at = 0
         self.where = _where(coroutine)
-        if self._way == "raise":
-            raise Thrown(f"at await {self.awaits}, {self.where}")
         if self._way == "cancel" and self._at_large is not None:
             self._at_large.cancel()
             self.also()
@@ -95,7 +100,7 @@ class _Watched(Coroutine[Any, Any, Any]):
     def __init__(self, coroutine: Coroutine[Any, Any, Any], interruptor: Interruptor) -> None:
         self._coroutine = coroutine
         self._interruptor = interruptor
-        self._begun = False
+        self._thrown: Thrown | None = None
 
     @override
     def send(self, value: Any, /) -> Any:
@@ -105,13 +110,15 @@ class _Watched(Coroutine[Any, Any, Any]):
     def throw(self, *error: Any) -> Any:
         return self._go_on(lambda: self._coroutine.throw(*error))
 
-    def _go_on(self, step: Any) -> Any:
-        begun, self._begun = self._begun, True
-        try:
-            never = self._interruptor.goes_on(self._coroutine, begun=begun)
-        except Thrown as thrown:
-            return self._coroutine.throw(thrown)
-        return step() if never is None else never
+    def _go_on(self, step: Callable[[], Any]) -> Any:
+        if not self._interruptor.goes_on(self._coroutine):
+            return self._interruptor.never()
+        thrown, self._thrown = self._thrown, None
+        awaited = step() if thrown is None else self._coroutine.throw(thrown)
+        if self._interruptor.throws(self._coroutine):
+            self._thrown = Thrown(f"at await {self._interruptor.awaits}")
+            return None  # which has the task go on at once, whatever it awaits
+        return awaited
 
     @override
     def close(self) -> None:
