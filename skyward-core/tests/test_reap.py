@@ -270,6 +270,8 @@ def test_a_ledger_tells_who_may_have_machines_and_which() -> None:
     assert (set(account.asked), account.machines, account.unclear) == ({"A"}, {"A": ("i-1",)}, 0.0)
     ledger.record("launching", provider="A", nodes=[0])
     assert read_all()[0].unclear > 0
+    ledger.record("extended", deadline=9.0)
+    assert read_all()[0].deadline == 9.0
     ledger.close(clean=True)
     assert read_all() == []
 

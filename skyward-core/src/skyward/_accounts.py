@@ -112,7 +112,7 @@ def _added_up(account: Account, facts: Sequence[dict[str, Any]]) -> Account:
     return evolve(
         account,
         owner=str(opened.get("owner", "")),
-        deadline=opened.get("deadline"),
+        deadline=next((fact["deadline"] for fact in reversed(facts) if "deadline" in fact), None),
         settings={name: frozenset(mark for of, mark in zip(names, marks, strict=True) if of == name) for name in names},
         asked=frozenset(orders),
         unclear=max(open_orders.values(), default=0.0),

@@ -100,12 +100,16 @@ class Books:
             )
         )
 
+    def extended(self, deadline: float) -> None:
+        """The machines end themselves at another moment."""
+        self._record("extended", deadline=deadline)
+
     def gone(self, machine: Machine) -> None:
         """A machine is proven to be gone."""
         self._cost.stop(_account(machine))
         self._record("terminated", provider=machine.offer.provider, ids=[machine.instance.id])
 
-    def _record(self, fact: str, **values: str | Sequence[str] | Sequence[int]) -> None:
+    def _record(self, fact: str, **values: str | float | Sequence[str] | Sequence[int]) -> None:
         """Record what must not be stopped by a ledger that cannot be written, such as the end of a machine."""
         if self._ledger is None:
             return

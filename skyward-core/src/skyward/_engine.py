@@ -295,7 +295,7 @@ class Engine:
         self.require_active()
         for node in list(self.dispatcher.nodes.values()):
             node.extend(seconds)
-        self._road.deadline = self._clock.time() + seconds
+        self._road.extend(self._clock.time() + seconds)
         self._warned = False
 
     def _node_lost(self, node: Node, why: str) -> bool:

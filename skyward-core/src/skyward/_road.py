@@ -314,6 +314,11 @@ class Road:
             await self._let_go(index, machine.instance.id)
         await self._fleet.end(vain)
 
+    def extend(self, deadline: float) -> None:
+        """Note that the machines end themselves at another moment, in seconds since the epoch. On any thread."""
+        self.deadline = deadline
+        self._books.extended(deadline)
+
     # the end
 
     async def destroy(self) -> None:
