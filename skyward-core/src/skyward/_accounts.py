@@ -29,7 +29,8 @@ class Account:
         deadline: seconds since the epoch at which its machines end themselves; ``None`` for no limit.
         settings: the `fingerprint` of each provider's settings, by the provider's name.
         asked: the providers that were given an order: nobody else can have machines of this pool.
-        unclear: seconds since the epoch of the last order of which no clear answer is known; 0 when there is none.
+        unclear: seconds since the epoch at which an order was last in doubt, because it had no answer yet or has got
+            none that is clear; 0 when there is none.
         machines: ids by provider, of the machines that were launched and are not known to be gone.
     """
 
@@ -96,13 +97,15 @@ def _added_up(account: Account, facts: Sequence[dict[str, Any]]) -> Account:
     machines: dict[str, dict[str, None]] = {}
     orders: list[str] = []
     open_orders: dict[str, float] = {}
+    doubts = [0.0]
     for fact in facts:
         order = f"{fact.get('provider')} {fact.get('nodes')}"
         if fact["fact"] == "launching":
             orders.append(str(fact["provider"]))
             open_orders[order] = float(fact["time"])
-        elif fact["fact"] == "answered":
+        elif fact["fact"] in ("answered", "unclear"):
             open_orders.pop(order, None)
+            doubts += [float(fact["time"])] if fact["fact"] == "unclear" else []
         those = machines.setdefault(str(fact.get("provider")), {})
         if fact["fact"] == "launched":
             those.update(dict.fromkeys(fact["ids"]))
@@ -115,6 +118,6 @@ def _added_up(account: Account, facts: Sequence[dict[str, Any]]) -> Account:
         deadline=next((fact["deadline"] for fact in reversed(facts) if "deadline" in fact), None),
         settings={name: frozenset(mark for of, mark in zip(names, marks, strict=True) if of == name) for name in names},
         asked=frozenset(orders),
-        unclear=max(open_orders.values(), default=0.0),
+        unclear=max([*doubts, *open_orders.values()]),
         machines={name: tuple(ids) for name, ids in machines.items() if ids},
     )

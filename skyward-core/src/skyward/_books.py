@@ -78,9 +78,10 @@ class Books:
         self._record("launched", provider=offer.provider, ids=[instance.id])
         self._events.emit(InstanceLaunched(instance.id, instance.node, offer.provider))
 
-    def answered(self, request: LaunchRequest) -> None:
-        """An order ended in a clear way: what it created is known."""
-        self._record("answered", provider=request.offer.provider, nodes=list(request.nodes))
+    def answered(self, request: LaunchRequest, clear: bool) -> None:  # noqa: FBT001  it is called back
+        """An order ended; ``clear`` if what it has created is known."""
+        fact = "answered" if clear else "unclear"
+        self._record(fact, provider=request.offer.provider, nodes=list(request.nodes))
 
     def running(self, machine: Machine) -> None:
         """A machine runs, and has its addresses."""

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, evolve, frozen
+from attrs import Factory, define, evolve, frozen
 
 from skyward._asking import NoAnswer, all_of, ask, bug, shielded
 from skyward._market import Seller
@@ -53,14 +53,18 @@ class _Doubt:
     Attributes:
         until: the moment of the loop's clock up to which that is worth looking for.
         machines: of how many nothing is known. None for an error that by the contract means that nothing was created.
+        ended: ids that a look may still find, because their provider forgets slowly: they are no news.
     """
 
     until: float = 0.0
     machines: int = 0
+    ended: set[str] = Factory(set)
 
     def looked(self, strays: Sequence[str], moment: float) -> None:
         """There was a look at that moment, which found these. Only what that was too early for may still come."""
-        self.machines = 0 if moment >= self.until else max(self.machines - len(strays), 0)
+        fresh = set(strays) - self.ended
+        self.ended |= fresh
+        self.machines = 0 if moment >= self.until else max(self.machines - len(fresh), 0)
 
 
 class Fleet:
@@ -70,7 +74,7 @@ class Fleet:
         pool_id: the tag that every machine of the pool bears.
         on_new: called with each machine as soon as it is known.
         on_gone: called with each machine once it is proven to be gone.
-        on_answer: called with each order that ended in a clear way.
+        on_answer: called with each order that ended, and whether what it has created is known.
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class Fleet:
         pool_id: str,
         on_new: Callable[[Machine], None],
         on_gone: Callable[[Machine], None],
-        on_answer: Callable[[LaunchRequest], None],
+        on_answer: Callable[[LaunchRequest, bool], None],
     ) -> None:
         self._pool_id = pool_id
         self._on_new = on_new
@@ -157,11 +161,10 @@ class Fleet:
         error = order.exception() if answered else None
         if not answered or isinstance(error, (NoAnswer, PluginError)):
             self._doubt(seller, len(request.nodes))
-            return []
-        if isinstance(error, Transient):
+        elif isinstance(error, Transient):
             self._doubt(seller, 0)
-        machines = [] if error is not None else self._note(seller, request, order.result())
-        self._on_answer(request)
+        machines = self._note(seller, request, order.result()) if answered and error is None else []
+        self._on_answer(request, answered and not isinstance(error, (PluginError, Transient)))
         return machines
 
     def _doubt(self, seller: Seller, machines: int) -> None:
@@ -238,6 +241,7 @@ class Fleet:
             _log.debug("ending %s failed", ids, exc_info=True)
             return f"{', '.join(ids)} of {seller.provider.name} ({error})"
         for machine in machines:
+            self._doubts[seller].ended.add(machine.instance.id)
             if self._machines.pop((seller, machine.instance.id), None) is not None:
                 self._on_gone(machine)
         return ""
