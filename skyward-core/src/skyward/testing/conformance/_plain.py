@@ -30,8 +30,16 @@ def is_figure(value: object, least: float = 0.0) -> bool:
 def tells(text: str, secret: bytes) -> bool:
     """Whether a text has the secret in one of the forms in which secrets slip out."""
     forms = [secret.hex(), base64.b64encode(secret).decode(), base64.urlsafe_b64encode(secret).decode()]
-    once = text.replace("\\\\", "\\")  # a repr inside of another one doubles its backslashes
-    return any(form.strip("=") in seen for form in [*forms, repr(secret)[2:-1]] for seen in (text, once))
+    told = _bare(text)
+    return any(_bare(form.strip("=")) in told for form in [*forms, repr(secret)[2:-1]])
+
+
+def _bare(text: str) -> str:
+    """Without quotes and backslashes: a repr inside of another one has more of them, and other ones."""
+    return text.translate(_ESCAPES)
+
+
+_ESCAPES = str.maketrans("", "", "\\'\"")
 
 
 @contextlib.contextmanager
