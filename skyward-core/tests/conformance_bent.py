@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
+import pytest
 from attrs import field, frozen
 
 from skyward.spi import Capabilities, ComputeSpec, Instance, LaunchRequest, Offer, PoolIdentity, Provider, Session
@@ -97,3 +98,20 @@ class Case(ProviderConformance):
 
 
 __all__ = ["Bent", "Case", "Instance", "LaunchRequest", "Offer", "Straight", "known"]
+
+
+type Make = Callable[[Case], Any]
+"""Makes the provider that breaks a rule, over the cloud of its case."""
+
+
+@pytest.fixture
+def case() -> Iterator[Case]:
+    """The kit, on a cloud that is there for one test."""
+    case = Case()
+    with case.cloud:
+        yield case
+
+
+def session(kind: type[Straight]) -> Make:
+    """A provider whose sessions break a rule."""
+    return lambda case: Bent(case.cloud.provider, kind)

@@ -1,5 +1,5 @@
 """A process that does what a node does with functions, arguments and modules, for tests of serialisation; and the
-fixtures of the terminal in memory and of installed plugins.
+fixtures of the terminal in memory, of installed plugins and of the conformance kit.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conformance_bent import case as case
 from plugin_fakes import install as install
 from terminal_fakes import attach as attach
 from terminal_fakes import live as live
@@ -86,6 +87,12 @@ class Node:
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait(60)
+
+
+@pytest.fixture
+def own_ledgers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The ledgers of pools are in the test's own folder: none of others are seen, and those that are left are found."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 @pytest.fixture

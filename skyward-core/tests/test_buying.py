@@ -25,10 +25,7 @@ from skyward.errors import (
 )
 from skyward.model.allocation import Candidate, Tranche
 
-
-@pytest.fixture(autouse=True)
-def _state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_ledgers")
 
 
 @pytest.fixture

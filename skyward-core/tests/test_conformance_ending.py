@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,13 +16,6 @@ from skyward.testing.conformance import Broken
 from skyward.testing.conformance._account import Account
 from skyward.testing.conformance._ending import EndingRules, FindingRules
 from skyward.testing.conformance._rules import on_loop
-
-
-@pytest.fixture
-def case() -> Iterator[Case]:
-    case = Case()
-    with case.cloud:
-        yield case
 
 
 class Remembering(Straight):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,13 +18,6 @@ from skyward.errors import AuthenticationFailed, ConfigurationError
 from skyward.spi import Capabilities, Provider
 from skyward.testing.conformance import ProviderConformance, SelectorConformance, deviates
 from skyward.testing.conformance._cancelling import CancellingRules
-
-
-@pytest.fixture
-def case() -> Iterator[Case]:
-    case = Case()
-    with case.cloud:
-        yield case
 
 
 class TaggingLater(Straight):

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from attrs import evolve
-from conformance_bent import Bent, Case, Instance, LaunchRequest, Straight, known
+from conformance_bent import Bent, Case, Instance, LaunchRequest, Make, Straight, known, session
 from conformance_teeth import assert_bites, rules_of
 
 from skyward.spi import InstanceState, PoolIdentity
 from skyward.testing.conformance._machines import MachineRules
-
-type Make = Callable[[Case], Any]
-"""Makes the provider that breaks a rule, over the cloud of its case."""
-
-
-@pytest.fixture
-def case() -> Iterator[Case]:
-    case = Case()
-    with case.cloud:
-        yield case
-
-
-def session(kind: type[Straight]) -> Make:
-    return lambda case: Bent(case.cloud.provider, kind)
 
 
 def launches(change: Callable[[Instance], Instance]) -> Make:

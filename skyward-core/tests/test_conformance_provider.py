@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from attrs import evolve, field, frozen
-from conformance_bent import Bent, Case, LaunchRequest, Offer, Straight, known
+from conformance_bent import Bent, Case, LaunchRequest, Make, Offer, Straight, known, session
 from conformance_teeth import assert_bites, rules_of
 
 from skyward.errors import AuthenticationFailed, ProviderError, QuotaExceeded, Unavailable
@@ -19,20 +18,6 @@ from skyward.spi import Capabilities, PoolIdentity
 from skyward.testing.conformance import Broken, ProviderConformance
 from skyward.testing.conformance._offers import OfferRules
 from skyward.testing.conformance._settings import SettingsRules
-
-type Make = Callable[[Case], Any]
-"""Makes the provider that breaks a rule, over the cloud of its case."""
-
-
-@pytest.fixture
-def case() -> Iterator[Case]:
-    case = Case()
-    with case.cloud:
-        yield case
-
-
-def session(kind: type[Straight]) -> Make:
-    return lambda case: Bent(case.cloud.provider, kind)
 
 
 def test_the_provider_that_the_others_are_made_of_breaks_no_rule(case: Case) -> None:

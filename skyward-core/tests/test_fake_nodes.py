@@ -24,10 +24,7 @@ from skyward.testing._local_node import LocalNode
 from skyward.testing._loop import VirtualLoop, run, virtually
 from skyward.worker.protocol import Frame, Kind, encode, head_of
 
-
-@pytest.fixture(autouse=True)
-def _own_ledgers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_ledgers")
 
 
 @pytest.fixture

@@ -23,10 +23,7 @@ SEEDS = [range(begin, begin + _CHUNK) for begin in range(0, RUNS, _CHUNK)]
 if _ONLY is not None:
     SEEDS = [range(int(_ONLY), int(_ONLY) + 1)]
 
-
-@pytest.fixture(autouse=True)
-def _a_state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_ledgers")
 
 
 @pytest.mark.slow

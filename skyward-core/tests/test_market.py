@@ -22,10 +22,7 @@ from skyward.errors import (
     Unavailable,
 )
 
-
-@pytest.fixture(autouse=True)
-def _on_fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_ledgers")
 
 
 def bought(provider: FakeProvider) -> list[tuple[str, str, tuple[int, ...]]]:

@@ -18,10 +18,7 @@ from skyward._ledger import Ledger
 from skyward.spi import LaunchRequest, PoolIdentity
 from skyward.testing import FakeCloud, no_machines_left
 
-
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_ledgers")
 
 
 @pytest.fixture

@@ -27,10 +27,7 @@ PLACE = this_client().partition("-")[0]
 DEAD = f"{PLACE}-1-0"
 ELSEWHERE = "0" * 12 + "-1-0"
 
-
-@pytest.fixture(autouse=True)
-def _a_state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_ledgers")
 
 
 def ledgers() -> list[str]:

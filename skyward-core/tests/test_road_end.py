@@ -19,10 +19,7 @@ from skyward.errors import (
 )
 from skyward.model.instance import Instance, InstanceState
 
-
-@pytest.fixture(autouse=True)
-def _on_fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_ledgers")
 
 
 def ledger(state: Path) -> list[dict[str, Any]]:

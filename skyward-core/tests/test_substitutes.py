@@ -23,10 +23,7 @@ from skyward.errors import (
 )
 from skyward.model.events import InstancePreempted, NodeReplaced
 
-
-@pytest.fixture(autouse=True)
-def _on_fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_ledgers")
 
 
 def of(journey: Journey, kind: type[Any]) -> list[Any]:
