@@ -52,11 +52,14 @@ class _Doubt:
 
     Attributes:
         until: the moment of the loop's clock up to which that is worth looking for.
-        machines: of how many nothing is known. None for an error that by the contract means that nothing was created.
+        possible: how many machines those are at most.
+        machines: of how many of them nothing is known. None of an error that by the contract means that nothing was
+            created.
         ended: ids that a look may still find, because their provider forgets slowly: they are no news.
     """
 
     until: float = 0.0
+    possible: int = 0
     machines: int = 0
     ended: set[str] = Factory(set)
 
@@ -64,7 +67,8 @@ class _Doubt:
         """There was a look at that moment, which found these. Only what that was too early for may still come."""
         fresh = set(strays) - self.ended
         self.ended |= fresh
-        self.machines = 0 if moment >= self.until else max(self.machines - len(fresh), 0)
+        self.possible = 0 if moment >= self.until else max(self.possible - len(fresh), 0)
+        self.machines = min(self.machines, self.possible)  # nobody knows which order it was that brought them forth
 
 
 class Fleet:
@@ -137,7 +141,7 @@ class Fleet:
         nodes = {machine.instance.node for machine in machines}
         if len(answer) == len(machines) == len(nodes) and nodes <= set(request.nodes):
             return machines
-        self._doubt(seller, 0)
+        self._doubt(seller, request, known=True)
         await self._end_strays(seller, machines)
         raise bug(seller.provider, "launch", f"an answer that is not machines for the nodes {request.nodes}: {answer}")
 
@@ -160,17 +164,18 @@ class Fleet:
         answered = order.done() and not order.cancelled()
         error = order.exception() if answered else None
         if not answered or isinstance(error, (NoAnswer, PluginError)):
-            self._doubt(seller, len(request.nodes))
+            self._doubt(seller, request, known=False)
         elif isinstance(error, Transient):
-            self._doubt(seller, 0)
+            self._doubt(seller, request, known=True)
         machines = self._note(seller, request, order.result()) if answered and error is None else []
         self._on_answer(request, answered and not isinstance(error, (PluginError, Transient)))
         return machines
 
-    def _doubt(self, seller: Seller, machines: int) -> None:
+    def _doubt(self, seller: Seller, request: LaunchRequest, *, known: bool) -> None:
         doubt = self._doubts[seller]
         doubt.until = asyncio.get_running_loop().time() + LATE
-        doubt.machines += machines
+        doubt.possible += len(request.nodes)
+        doubt.machines += 0 if known else len(request.nodes)
 
     def _note(self, seller: Seller, request: LaunchRequest, answer: list[object]) -> list[Machine]:
         """Book the new machines in an answer."""
