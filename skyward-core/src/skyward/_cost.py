@@ -54,6 +54,7 @@ class CostMeter:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._running: dict[str, _Span] = {}
+        self._rate = 0  # nano-dollars for an hour, of those that run
         self._ended: list[_Span] = []
         self._now = round(clock() * _MICRO)
         self._first: int | None = None
@@ -83,7 +84,8 @@ class CostMeter:
         if self._first is None:
             self._first = now
         self._running[instance_id] = _Span(tariff, now)
-        self._peak = max(self._peak, self._rate())
+        self._rate += tariff.paid
+        self._peak = max(self._peak, self._rate)
 
     def stop(self, instance_id: str) -> None:
         """Count a machine no longer. One that does not run, or is not known, is left as it is."""
@@ -91,6 +93,7 @@ class CostMeter:
         if span is not None:
             span.ended = self._last = self._tick()
             self._ended.append(span)
+            self._rate -= span.tariff.paid
 
     def update(self) -> CostUpdate:
         """What it comes to if everything ended now; the counts and the rate are of the machines that run."""
@@ -99,7 +102,7 @@ class CostMeter:
         return CostUpdate(
             elapsed_seconds=self._seconds(now),
             accumulated_cost=_dollars(sum(span.tariff.paid * span.billed(now) for span in self._spans())),
-            hourly_rate=self._rate() / _NANO,
+            hourly_rate=self._rate / _NANO,
             spot_count=spot,
             ondemand_count=len(self._running) - spot,
         )
@@ -131,9 +134,6 @@ class CostMeter:
 
     def _seconds(self, now: int) -> float:
         return 0.0 if self._first is None else (now - self._first) / _MICRO
-
-    def _rate(self) -> int:
-        return sum(span.tariff.paid for span in self._running.values())
 
     def _spans(self) -> Iterator[_Span]:
         yield from self._ended
