@@ -35,6 +35,8 @@ IMPORTS = """
 import os, signal, pytest
 import skyward as sky
 import script
+from skyward import _events
+_events.PATIENCE = 60.0  # what a call has printed is there when it returns, however busy the machine is
 """
 
 
@@ -236,9 +238,12 @@ def test_by_another_program(tmp_path):
 def test_nothing_is_left():
     import psutil
     from skyward import _local_processes
-    pids = [mark.pids[0] for mark in _local_processes.find(None)]
-    state = os.environ["XDG_STATE_HOME"]
-    assert sum(psutil.Process(pid).environ().get("XDG_STATE_HOME") == state for pid in pids) == 3  # two pools' nodes
+    def is_ours(pid):
+        try:
+            return psutil.Process(pid).environ().get("XDG_STATE_HOME") == os.environ["XDG_STATE_HOME"]
+        except psutil.Error:  # one of another program's, which has just ended
+            return False
+    assert sum(is_ours(mark.pids[0]) for mark in _local_processes.find(None)) == 3  # two pools' nodes
 """
 
 
