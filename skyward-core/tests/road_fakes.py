@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 from skyward import ComputePool
 from skyward._cost import CostMeter
 from skyward._road import Road
+from skyward.model.bootstrap import Step
 from skyward.model.events import SkywardEvent
 from skyward.model.image import Image
 from skyward.model.instance import Instance, InstanceState
@@ -248,7 +249,7 @@ class FakeTransport:
         self.provider = provider
         self.instance = instance
 
-    async def bootstrap(self, image: Image, report: PhaseReport, /) -> Interpreter:
+    async def bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step] = (), /) -> Interpreter:
         report("uv", "started", None)
         await self.provider.act("bootstrap", self.instance.id, lambda: None)
         report("uv", "completed", 1.0)

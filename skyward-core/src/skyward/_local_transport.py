@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from skyward.errors import NodeLost
@@ -16,6 +16,7 @@ from skyward.worker.protocol import Frame, Kind, encode
 
 if TYPE_CHECKING:
     from skyward._local_processes import Machine
+    from skyward.model.bootstrap import Step
     from skyward.model.image import Image
 
 __all__ = ["LocalTransport"]
@@ -33,8 +34,11 @@ class LocalTransport:
         self._machine = machine
         self._token = token
 
-    async def bootstrap(self, image: Image, report: PhaseReport, /) -> Interpreter:
-        """Build the environment that the image asks for; nothing for an image without packages."""
+    async def bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step] = (), /) -> Interpreter:
+        """Build the environment that the image asks for; nothing for an image without packages.
+
+        ``steps`` are not run: this machine is the user's own.
+        """
         from skyward.model.image import client_python
 
         if not image.pip and image.python == client_python():

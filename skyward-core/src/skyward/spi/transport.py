@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from attrs import frozen
 
+from skyward.model.bootstrap import Step
 from skyward.model.image import Image
 from skyward.worker.protocol import Frame
 
@@ -66,8 +67,8 @@ class Wire(Protocol):
 class Transport(Protocol):
     """The road to one machine. Its coroutines run on the pool's event loop."""
 
-    async def bootstrap(self, image: Image, report: PhaseReport, /) -> Interpreter:
-        """Make the machine ready for its slots; idempotent.
+    async def bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step] = (), /) -> Interpreter:
+        """Make the machine ready for its slots; idempotent. ``steps`` is what plugins add, to be run last.
 
         Raises:
             BootstrapError: with the phase, the command and its last lines.
