@@ -1,5 +1,5 @@
 """A process that does what a node does with functions, arguments and modules, for tests of serialisation; and the
-fixtures of the terminal in memory.
+fixtures of the terminal in memory and of SSH.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sshd_here import make_sshd as make_sshd
+from sshd_here import ssh_root as ssh_root
+from sshd_here import sshd as sshd
+from sshd_here import sshd_path as sshd_path
+from tcp_relay import make_relay as make_relay
 from terminal_fakes import attach as attach
 from terminal_fakes import live as live
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import getpass
 import os
@@ -11,16 +12,18 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 from attrs import evolve, field, frozen
 
-from skyward._uv import base_python
 from skyward._ssh import Address, KeyPair, SshTransport, new_key_pair
+from skyward._uv import base_python, find_uv
 from skyward.errors import Unavailable
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
@@ -45,13 +48,15 @@ def free_port() -> int:
 class Sshd:
     """One server on a loopback port, with a folder, a host key and authorised keys of its own.
 
-    ``options`` are lines of its configuration; they go before the ones here, and the first one counts.
+    ``options`` are lines of its configuration; they go before the ones here, and the first one counts. ``path`` are
+    folders that go first on PATH there; the interpreter of the tests is found too.
     """
 
-    def __init__(self, *options: str) -> None:
-        path = find_sshd()
-        assert path is not None, "ask for the fixture `sshd`, which skips where there is none"
-        self._path = path
+    def __init__(self, *options: str, path: Sequence[str] = ()) -> None:
+        self._folders = (*path, os.path.dirname(base_python()), os.environ["PATH"])
+        program = find_sshd()
+        assert program is not None, "ask for the fixture `sshd`, which skips where there is none"
+        self._path = program
         self.folder = Path(tempfile.mkdtemp(prefix="sshd-", dir="/tmp"))
         self.port = free_port()
         self.host = new_key_pair("host")
@@ -80,7 +85,7 @@ class Sshd:
             "ListenAddress 127.0.0.1",
             f"HostKey {private}",
             f"AuthorizedKeysFile {self.folder}/authorized_keys",
-            f"SetEnv PATH={os.path.dirname(base_python())}{os.pathsep}{os.environ['PATH']}",
+            f"SetEnv PATH={os.pathsep.join(self._folders)}",
             "PasswordAuthentication no",
             "KbdInteractiveAuthentication no",
             "PermitRootLogin yes",
@@ -157,6 +162,42 @@ class Sshd:
             config=(),
         )
         return evolve(address, **changes)
+
+
+@pytest.fixture(scope="session")
+def sshd_path(require: Any) -> list[str]:
+    """Folders with what a node needs there. Skips where no SSH server can be started."""
+    require(find_sshd(), "the program sshd (Debian and Ubuntu: apt install openssh-server)")
+    require(sys.platform == "linux", "Linux: what is looked up below /proc", ci=False)
+    return [str(asyncio.run(find_uv()).parent)]
+
+
+@pytest.fixture(scope="session")
+def sshd(sshd_path: list[str]) -> Iterator[Sshd]:
+    """A server for all tests that do it no harm."""
+    server = Sshd(path=sshd_path)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def make_sshd(sshd_path: list[str]) -> Iterator[Callable[..., Sshd]]:
+    """Starts servers for one test, with options of their own."""
+    made: list[Sshd] = []
+
+    def make(*options: str) -> Sshd:
+        made.append(Sshd(*options, path=sshd_path))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def ssh_root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder that holds what nodes over SSH have installed, built by the first of them."""
+    return str(tmp_path_factory.mktemp("ssh-root"))
 
 
 def _descendants(pid: int, name: bytes) -> list[int]:

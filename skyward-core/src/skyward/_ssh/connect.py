@@ -30,9 +30,7 @@ _AT_ONCE = 8
 _IGNORE = 2
 """Number of the message that means nothing (RFC 4253, section 11.2)."""
 
-_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = (
-    weakref.WeakKeyDictionary()
-)
+_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = weakref.WeakKeyDictionary()
 
 
 class Hopeless(Exception):
