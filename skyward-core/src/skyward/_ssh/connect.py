@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import weakref
 from collections.abc import Awaitable
 from typing import Any
@@ -24,7 +25,7 @@ _LOGIN_TIMEOUT = 30.0
 _KEEPALIVE = 4.0
 _KEEPALIVE_COUNT = 2
 """A network that is dead without a word is noticed after the two together and one more pause: 12 s."""
-_AT_ONCE = 8
+_AT_ONCE = 6
 """Handshakes at a time with one server. sshd drops connections at random from its tenth on that has not logged in yet
 (``MaxStartups 10:30:100``), which strikes where many machines stand behind one jump host."""
 _IGNORE = 2
@@ -187,7 +188,8 @@ async def _handshake(
     """Connect and log in, when it is this one's turn."""
     if not settings.ciphers:
         options["encryption_algs"] = cipher_order()
-    attempt = asyncssh.connect(
+    attempt = functools.partial(
+        asyncssh.connect,
         settings.name,
         settings.port,
         username=settings.username,
@@ -202,7 +204,7 @@ async def _handshake(
     )
     through = hops[-1].get_extra_info("peername") if hops else (settings.proxy_command or settings.host, settings.port)
     async with _turn(str(through)):
-        return await _translated(attempt, settings)
+        return await _translated(attempt(), settings)
 
 
 def _turn(server: str) -> asyncio.Semaphore:

@@ -46,7 +46,7 @@ async def run(
         )
         process.stdin.write(_assignments(variables) + "exec 2>&1\n" + script)
         process.stdin.write_eof()
-        async for line in process.stdout:
+        while line := await process.stdout.readline():
             said(line.rstrip("\r\n"))
         await process.wait_closed()
     except (OSError, asyncssh.Error) as error:

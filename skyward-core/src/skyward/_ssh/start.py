@@ -32,9 +32,11 @@ printf '%s\\n' "$SKYWARD_SETTINGS" | env -u SKYWARD_SETTINGS "$root/bin/skyward-
 command=''
 """
 
-# Why a socket of the node cannot be reached: "alive", or the last words of a supervisor that has ended.
+# Why a socket of the node cannot be reached: "alive", or the last words of a supervisor that has ended. One that nobody
+# has waited for, as in a container whose first process does not, still has a number.
 WHY = f"""
-if kill -0 "$(cat "$FOLDER/pid" 2>/dev/null)" 2>/dev/null; then
+pid=$(cat "$FOLDER/pid" 2>/dev/null) || pid=0
+if [ "$pid" != 0 ] && kill -0 "$pid" 2>/dev/null && ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null; then
     echo '{MARK} alive'
 else
     tail -n 15 "$FOLDER.log" 2>/dev/null | sed 's/^/{MARK} said /'

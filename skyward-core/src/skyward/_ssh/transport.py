@@ -136,6 +136,22 @@ class SshTransport:
         status = await run(ssh, image.bootstrap(steps=steps) + start.START, variables, said.line)
         if status:
             raise said.failure(self._name, status)
+        await self._try_out()
+
+    async def _try_out(self) -> None:
+        """See that the supervisor, which listens now, can be reached through the server."""
+        try:
+            (await self._channel("control")).close()
+        except ConnectionError as error:
+            if self._connection is None or not self._connection.is_open:
+                raise
+            raise BootstrapError(
+                f"the SSH server of {self._name} does not forward Unix sockets, by which its tasks are reached: set "
+                f"`AllowStreamLocalForwarding yes` in its sshd_config ({error})",
+                phase="server",
+            ) from error
+        except NodeLost as error:
+            raise BootstrapError(str(error), phase="server") from error
 
     async def _ask(self, script: str, variables: dict[str, str]) -> dict[str, str]:
         """Run a short script and return its marked lines, by their first words."""
@@ -165,9 +181,16 @@ class SshTransport:
     async def open(self, name: str, receiver: Receiver, /) -> Link:
         """Open a channel to a socket of the node, over a new connection if the last one is gone."""
         try:
-            connection = await self._connected()
+            here = await self._channel(name)
         except Hopeless as error:
             raise NodeLost(str(error)) from error
+        link = self._wire.add(here, receiver)
+        link.send(encode(Kind.HELLO, raw_head=self._identity.token))
+        return link
+
+    async def _channel(self, name: str) -> socket.socket:
+        """A socket of this machine that leads to one there."""
+        connection = await self._connected()
         here, near = socket.socketpair()
         try:
             for end in (here, near):
@@ -179,9 +202,7 @@ class SshTransport:
             near.close()
             raise
         self._bridges = {other for other in self._bridges if not other.ended.is_set()} | {bridge}
-        link = self._wire.add(here, receiver)
-        link.send(encode(Kind.HELLO, raw_head=self._identity.token))
-        return link
+        return here
 
     async def _bridge(self, connection: Connection, name: str, near: socket.socket) -> Bridge:
         made: list[Bridge] = []
@@ -193,11 +214,6 @@ class SshTransport:
         try:
             await connection.ssh.create_unix_connection(bridge, f"{self._folder}/{name}.sock")
         except asyncssh.ChannelOpenError as error:
-            if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
-                raise NodeLost(
-                    f"the SSH server of {self._name} forwards no Unix sockets, which is how its tasks are reached: set "
-                    "`AllowStreamLocalForwarding yes` in its sshd_config"
-                ) from error
             await self._raise_if_ended()
             raise ConnectionError(f"{name} of {self._name} cannot be reached: {error.reason}") from error
         except (OSError, asyncssh.Error) as error:
