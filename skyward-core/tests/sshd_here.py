@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import getpass
 import os
+import pickle
 import re
 import select
 import shutil
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from skyward._ssh import Address, KeyPair, SshTransport, new_key_pair
 from skyward._uv import base_python, find_uv
@@ -224,16 +225,20 @@ def _descendants(pid: int, name: bytes) -> list[int]:
 class OverSsh:
     """Nodes on this machine as if they were elsewhere: private folders, reached through a real SSH server.
 
-    They share what is installed, below ``root``. ``reach`` is where the client looks for the server, if that is not
-    where it is: at a relay, say.
+    ``address`` is where the client looks for the server: at the server itself, or at a relay before it. The nodes share
+    what is installed, below ``root``.
     """
 
     name: ClassVar[str] = "OverSsh"
     capabilities: ClassVar[Capabilities] = Capabilities(spot=False, private_network=True, default_lease=15.0)
 
-    sshd: Sshd = field(eq=False, repr=False)
+    address: Address
     root: str
-    reach: Address | None = None
+
+    @property
+    def source(self) -> str:
+        """An expression that gives this very provider in a program whose PYTHONPATH has this folder."""
+        return f"__import__('pickle').loads({pickle.dumps(self)!r})"
 
     async def open(self, identity: PoolIdentity, /) -> OverSshSession:
         return OverSshSession(self, identity)
@@ -307,7 +312,7 @@ class OverSshSession:
         return [instance for instance in self._machines.values() if pool_id in (None, instance.pool_id)]
 
     def transport(self, instance: Instance, wire: Wire, /) -> SshTransport:
-        address = self._provider.reach or self._provider.sshd.address()
+        address = self._provider.address
         variables = {name: os.environ[name] for name in ("SSL_CERT_FILE", "UV_INDEX_URL") if name in os.environ}
         transport = SshTransport(
             instance.id, address, self._identity, wire,

@@ -264,10 +264,13 @@ def test_a_supervisor_that_has_ended_is_told_from_one_that_cannot_be_reached(
         with pytest.raises(ConnectionError, match="slot-7 of machine cannot be reached"):
             await transport.open("slot-7", Ear())
         assert machine.pid is not None
+        ear = Ear()
+        await transport.open("control", ear)
         descriptor = os.pidfd_open(machine.pid)
         Path(f"{machine.folder}.log").write_text("the last words\n")
         os.kill(machine.pid, signal.SIGKILL)
         await asyncio.to_thread(wait_for, descriptor)
+        await ear.lost.wait()
         with pytest.raises(NodeLost, match="the supervisor of machine has ended:\nthe last words"):
             await transport.open("control", Ear())
         await transport.close()
@@ -283,9 +286,12 @@ def test_an_impostor_at_a_reconnection_is_a_lost_node_with_the_reason(make_sshd:
     async def work() -> None:
         transport = machine.transport(server.address(host_key=None))
         await transport.bootstrap(Image(), machine.report)
+        ear = Ear()
+        await transport.open("control", ear)
         server.stop()
         server.host = new_key_pair("impostor")
         server.start()
+        await ear.lost.wait()
         try:
             await transport.open("control", Ear())
         finally:

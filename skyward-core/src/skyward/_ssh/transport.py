@@ -81,6 +81,9 @@ class SshTransport:
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
         self._bridges: set[Bridge] = set()
+        self._greeting = b"".join(encode(Kind.HELLO, raw_head=identity.token))
+        self._control: socket.socket | None = None  # a channel that nobody has asked for yet
+        self._served = False
         self._closed = False
 
     # making it ready
@@ -140,18 +143,21 @@ class SshTransport:
 
     async def _try_out(self) -> None:
         """See that the supervisor, which listens now, can be reached through the server."""
+        self._served = True
+        connection = await self._connected()
         try:
-            (await self._channel("control")).close()
+            if self._control is None:
+                await _round_trip(connection)
+                self._control = await self._channel(connection, "control")
         except ConnectionError as error:
-            if self._connection is None or not self._connection.is_open:
+            if not connection.is_open:
                 raise
+            await self._raise_if_ended("server")
             raise BootstrapError(
                 f"the SSH server of {self._name} does not forward Unix sockets, by which its tasks are reached: set "
                 f"`AllowStreamLocalForwarding yes` in its sshd_config ({error})",
                 phase="server",
             ) from error
-        except NodeLost as error:
-            raise BootstrapError(str(error), phase="server") from error
 
     async def _ask(self, script: str, variables: dict[str, str]) -> dict[str, str]:
         """Run a short script and return its marked lines, by their first words."""
@@ -181,30 +187,26 @@ class SshTransport:
     async def open(self, name: str, receiver: Receiver, /) -> Link:
         """Open a channel to a socket of the node, over a new connection if the last one is gone."""
         try:
-            here = await self._channel(name)
+            here = await self._leading_to(name)
         except Hopeless as error:
             raise NodeLost(str(error)) from error
-        link = self._wire.add(here, receiver)
-        link.send(encode(Kind.HELLO, raw_head=self._identity.token))
-        return link
+        return self._wire.add(here, receiver)
 
-    async def _channel(self, name: str) -> socket.socket:
-        """A socket of this machine that leads to one there."""
+    async def _leading_to(self, name: str) -> socket.socket:
+        """A socket of this machine that leads to one there, with the greeting sent."""
         connection = await self._connected()
-        here, near = socket.socketpair()
+        if name == "control" and self._control is not None:
+            control, self._control = self._control, None
+            return control
         try:
-            for end in (here, near):
-                end.setblocking(False)
-                roomy(end)
-            bridge = await self._bridge(connection, name, near)
-        except BaseException:
-            here.close()
-            near.close()
+            return await self._channel(connection, name)
+        except ConnectionError:
+            if connection.is_open:
+                await self._raise_if_ended()
             raise
-        self._bridges = {other for other in self._bridges if not other.ended.is_set()} | {bridge}
-        return here
 
-    async def _bridge(self, connection: Connection, name: str, near: socket.socket) -> Bridge:
+    async def _channel(self, connection: Connection, name: str) -> socket.socket:
+        here, near = socket.socketpair()
         made: list[Bridge] = []
 
         def bridge() -> Bridge:
@@ -212,20 +214,29 @@ class SshTransport:
             return made[0]
 
         try:
+            for end in (here, near):
+                end.setblocking(False)
+                roomy(end)
             await connection.ssh.create_unix_connection(bridge, f"{self._folder}/{name}.sock")
-        except asyncssh.ChannelOpenError as error:
-            await self._raise_if_ended()
-            raise ConnectionError(f"{name} of {self._name} cannot be reached: {error.reason}") from error
-        except (OSError, asyncssh.Error) as error:
-            raise ConnectionError(f"{name} of {self._name} cannot be reached: {error}") from error
-        return made[0]
+            here.send(self._greeting)
+        except BaseException as error:
+            here.close()
+            if not made:
+                near.close()  # else the bridge does
+            if isinstance(error, (OSError, asyncssh.Error)):
+                reason = getattr(error, "reason", "") or error
+                raise ConnectionError(f"{name} of {self._name} cannot be reached: {reason}") from error
+            raise
+        self._bridges = {other for other in self._bridges if not other.ended.is_set()} | {made[0]}
+        return here
 
-    async def _raise_if_ended(self) -> None:
-        """Raise ``NodeLost`` if the supervisor there has ended, with its last words."""
+    async def _raise_if_ended(self, phase: str = "") -> None:
+        """Raise if the supervisor there has ended, with its last words: ``NodeLost``, or in a phase the phase's error."""
         answers = await self._ask(start.WHY, {"FOLDER": self._folder or ""})
         if "alive" not in answers:
             words = answers.get("said", "")
-            raise NodeLost(f"the supervisor of {self._name} has ended" + (f":\n{words}" if words else ""))
+            message = f"the supervisor of {self._name} has ended" + (f":\n{words}" if words else "")
+            raise BootstrapError(message, phase=phase, output=words) if phase else NodeLost(message)
 
     async def _connected(self) -> Connection:
         """The connection, made anew if it is gone."""
@@ -237,12 +248,31 @@ class SshTransport:
                 if connection is not None:
                     self._connection = None
                     await connection.close()
-                connection = self._connection = await connect(self._address, self._keys)
+                connection = await connect(self._address, self._keys)
+                await self._open_control(connection)
+                self._connection = connection
             return connection
+
+    async def _open_control(self, connection: Connection) -> None:
+        """Open the control channel before any other, for whoever asks for it next.
+
+        sshd carries what is there for several channels in the order of their numbers, and the first one gets the
+        lowest. So what the supervisor says before a slot says something comes before it, as it does on a local node:
+        lines that a task writes past Python are there before its result.
+        """
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._served:
+            await _round_trip(connection)
+            with contextlib.suppress(ConnectionError):  # whoever opens it next meets it too, and is told why
+                self._control = await self._channel(connection, "control")
 
     async def close(self) -> None:
         """Let what was sent last go out, and close the connection."""
         self._closed = True
+        if self._control is not None:
+            self._control.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN):
                 for bridge in list(self._bridges):
@@ -251,6 +281,12 @@ class SshTransport:
             connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+async def _round_trip(connection: Connection) -> None:
+    """Wait until the server has forgotten the sessions that were closed before: their numbers are free again."""
+    with contextlib.suppress(asyncssh.Error, OSError):
+        await connection.ssh.open_unix_connection("/nowhere/that/anything/listens")
 
 
 _archiving = threading.Lock()
