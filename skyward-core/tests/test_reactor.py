@@ -184,7 +184,12 @@ def test_what_the_supervisor_says_is_heard_before_what_its_slots_said_after_it(r
     reactor.add(pairs[0][0], Named("slot", first=False))
     reactor.add(pairs[1][0], Named("supervisor", first=True))
     held, go_on = threading.Event(), threading.Event()
-    reactor.call(lambda: (held.set(), go_on.wait(10)))
+
+    def hold() -> None:
+        held.set()
+        go_on.wait(10)
+
+    reactor.call(hold)
     assert held.wait(10)
     for _, far in pairs:  # the slot's socket is the first one that is ready
         far.sendall(b"".join(encode(Kind.PONG)))

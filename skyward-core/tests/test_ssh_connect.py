@@ -61,7 +61,7 @@ def test_the_key_of_the_first_contact_is_the_only_one_from_there_on(make_sshd: A
         server.start()
         await says(address, keys)
 
-    with pytest.raises(Hopeless, match="that it had at the first contact: another machine has taken its address"):
+    with pytest.raises(Hopeless, match=r"that it had at the first contact: another machine has taken its address"):
         does(twice_then_impostor)
 
 
@@ -84,7 +84,7 @@ def test_a_first_contact_that_fails_pins_nothing(make_sshd: Any) -> None:
 
 
 def test_a_client_without_an_accepted_key_is_told_which_keys_were_tried(sshd: Any) -> None:
-    with pytest.raises(Denied, match="does not accept the pool's own key.*IdentityFile"):
+    with pytest.raises(Denied, match=r"does not accept the pool's own key.*IdentityFile"):
         does(lambda: says(sshd.address(key=new_key_pair("unknown"))))
 
 
@@ -220,7 +220,7 @@ def test_a_jump_host_that_is_not_known_is_refused(sshd: Any, behind: Any, config
     _, lines, known = behind
     known.write_text("")
     files = config(lines + "Host 127.0.0.1\n  ProxyJump bastion\n")
-    with pytest.raises(Hopeless, match="the jump host bastion cannot be verified.*`ssh bastion`"):
+    with pytest.raises(Hopeless, match=r"the jump host bastion cannot be verified.*`ssh bastion`"):
         does(lambda: says(sshd.address(config=files)))
 
 

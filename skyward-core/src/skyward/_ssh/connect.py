@@ -259,4 +259,4 @@ def _send_no_ignores(ssh: asyncssh.SSHClientConnection) -> None:
         if kind != _IGNORE:
             send(kind, *parts, **options)
 
-    ssh.send_packet = send_packet  # type: ignore[method-assign]
+    ssh.send_packet = send_packet  # type: ignore[method-assign, assignment]

@@ -15,7 +15,7 @@ __all__ = ["KeyPair", "new_key_pair", "on_disk"]
 
 @frozen
 class KeyPair:
-    """An ed25519 key. ``private`` is in OpenSSH's form, as cloud-init and ``ssh -i`` take it; ``public`` is one line."""
+    """An ed25519 key: ``private`` in OpenSSH's form, as cloud-init and ``ssh -i`` take it, ``public`` as one line."""
 
     private: str = field(repr=False)
     public: str

@@ -10,7 +10,7 @@ import asyncssh
 __all__ = ["run", "upload"]
 
 # Reads assignments up to the line "::", then the rest as one script. So values stand neither on a command line nor in a
-# file, and no command of the script can eat the script. It is one line without quotes, as every login shell passes it on.
+# file, and no command of the script can eat the script. One line without single quotes goes through any login shell.
 _LOADER = 'while IFS= read -r line; do case "$line" in ::) break ;; esac; eval "$line"; done; eval "$(cat)"'
 
 _PIECE = 1 << 20

@@ -1,4 +1,4 @@
-"""The shell text around the bootstrap script: what is asked before it, and the start of the node's supervisor after it."""
+"""The shell text around the bootstrap script: what is asked before it, and the start of the supervisor after it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ command=''
 # has waited for, as in a container whose first process does not, still has a number.
 WHY = f"""
 pid=$(cat "$FOLDER/pid" 2>/dev/null) || pid=0
-if [ "$pid" != 0 ] && kill -0 "$pid" 2>/dev/null && ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null; then
+ended() {{ grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null; }}
+if [ "$pid" != 0 ] && kill -0 "$pid" 2>/dev/null && ! ended; then
     echo '{MARK} alive'
 else
     tail -n 15 "$FOLDER.log" 2>/dev/null | sed 's/^/{MARK} said /'
@@ -45,7 +46,7 @@ fi
 
 
 def settings(identity: PoolIdentity, folder: str) -> str:
-    """The line of JSON that a supervisor is started with. It makes its folder and its socket itself, and goes on alone."""
+    """The line of JSON that a supervisor is started with, which makes its folder and its socket itself."""
     values: dict[str, Any] = {
         "token": identity.token.hex(),
         "directory": folder,

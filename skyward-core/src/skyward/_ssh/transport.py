@@ -231,7 +231,7 @@ class SshTransport:
         return here
 
     async def _raise_if_ended(self, phase: str = "") -> None:
-        """Raise if the supervisor there has ended, with its last words: ``NodeLost``, or in a phase the phase's error."""
+        """Raise if the supervisor there has ended, with its last words: ``NodeLost``, in a phase ``BootstrapError``."""
         answers = await self._ask(start.WHY, {"FOLDER": self._folder or ""})
         if "alive" not in answers:
             words = answers.get("said", "")
