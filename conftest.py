@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from importlib.util import find_spec
 
 import pytest
+
+pytest_plugins = ["pytester", "skyward.testing._pytest"]
 
 
 class Require:
@@ -51,3 +54,18 @@ def require() -> Require:
 def _no_foreign_plugins() -> None:
     """Whatever plugin packages a developer has installed, the tests see skyward alone."""
     os.environ["SKYWARD_DISABLE_PLUGINS"] = "1"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _events_are_there_when_a_call_returns() -> None:
+    """A call waits a moment for callbacks that are slow; on a busy machine all of them may be, without any fault."""
+    from skyward import _events
+
+    _events.PATIENCE = 60.0
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _signals_as_in_a_terminal() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would every program that the tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,6 +5,8 @@ A comment on the line before a code block changes how the block is taken:
     <!-- test: continues -->            a program together with the Python block before it
     <!-- test: skip because REASON -->  not run; the reason is a must
     <!-- test: raises NAME -->          ends with this exception
+    <!-- test: pytest -->               the tests of it pass
+    <!-- test: pytest fails -->         some test of it does not
     <!-- test: output -->               on a text block: what the program before it prints ("..." stands for anything)
 
 Every other Python block is a program of its own, run in an empty directory.
@@ -13,6 +15,7 @@ Every other Python block is a program of its own, run in an empty directory.
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import subprocess
 import sys
@@ -23,7 +26,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHELLS = {"sh", "bash", "shell", "console"}
-DIRECTIVE = re.compile(r"<!--\s*test:\s*(?P<word>continues|output|raises|skip because)\b\s*(?P<rest>.*?)\s*-->")
+DIRECTIVE = re.compile(r"<!--\s*test:\s*(?P<word>continues|output|pytest|raises|skip because)\b\s*(?P<rest>.*?)\s*-->")
 FENCE = re.compile(r"(?P<indent>[ ]*)(?P<mark>`{3,}|~{3,})[ ]*(?P<language>[\w+-]*)")
 
 
@@ -62,7 +65,7 @@ def blocks(path: Path) -> list[Block]:
             directive = DIRECTIVE.match(line.strip())
             assert directive, f"{path}:{number}: unknown directive: {line.strip()}"
             word, rest = directive["word"], directive["rest"]
-            assert rest or word in {"continues", "output"}, f"{path}:{number}: '{word}' needs a word more"
+            assert rest or word in {"continues", "output", "pytest"}, f"{path}:{number}: '{word}' needs a word more"
         elif fence := FENCE.match(line):
             start, end = number, re.compile(rf"\s*{fence['mark'][0]}{{{len(fence['mark'])},}}\s*$")
             while number < len(lines) and not end.match(lines[number]):
@@ -84,6 +87,7 @@ class Program(NamedTuple):
     output: str | None = None
     raises: str = ""
     skip: str = ""
+    tests: str = ""
 
 
 def programs(path: Path) -> list[Program]:
@@ -103,21 +107,25 @@ def programs(path: Path) -> list[Program]:
             else:
                 raises = block.rest if block.word == "raises" else ""
                 skip = block.rest if block.word == "skip because" else ""
-                made.append(Program(block.where, code, raises=raises, skip=skip))
+                tests = block.rest or "pass" if block.word == "pytest" else ""
+                assert tests in {"", "pass", "fails"}, f"{block.where}: 'pytest' may be followed by 'fails' only"
+                made.append(Program(block.where, code, raises=raises, skip=skip, tests=tests))
     return made
 
 
 def run(program: Program, folder: Path) -> str:
     """Run a program in ``folder``; its standard output. Fails unless it ends as the document says."""
-    script = folder / "example.py"
+    script = folder / ("test_example.py" if program.tests else "example.py")
     script.write_text(program.code, encoding="utf-8")
-    command = [sys.executable, str(script)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=150)
+    quiet = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"] if program.tests else []
+    command = [sys.executable, *quiet, str(script)]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=500)
     report = f"{program.where} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     if program.raises:
         assert re.search(rf"^(\w+\.)*{program.raises}\b", done.stderr, re.MULTILINE), report
     else:
-        assert done.returncode == 0, report
+        assert done.returncode == (program.tests == "fails"), report
     if program.output is not None:
         options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
         assert doctest.OutputChecker().check_output(program.output, done.stdout, options), report
@@ -230,6 +238,21 @@ def test_the_output_that_a_document_shows_must_be_what_is_printed(tmp_path: Path
     run(program, tmp_path)
     with pytest.raises(AssertionError):
         run(program._replace(output="gave up\n"), tmp_path)
+
+
+def test_a_block_of_tests_is_run_by_pytest(tmp_path: Path) -> None:
+    page = document(
+        tmp_path,
+        "<!-- test: pytest -->\n'''python\ndef test_a():\n    pass\n'''\n"
+        "<!-- test: pytest fails -->\n'''python\ndef test_a():\n    assert 1 > 2\n'''\n",
+    )
+    right, wrong = programs(page)
+    assert "1 passed" in run(right, tmp_path)
+    assert "1 failed" in run(wrong, tmp_path)
+    with pytest.raises(AssertionError, match=r"page.md:3 ended with 0"):
+        run(right._replace(tests="fails"), tmp_path)
+    with pytest.raises(AssertionError, match=r"page.md:8 ended with 1"):
+        run(wrong._replace(tests="pass"), tmp_path)
 
 
 @pytest.mark.parametrize("comment", ["<!-- test: skip -->", "<!-- test: skip because -->", "<!-- test: contnues -->"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 import skyward as sky
-from skyward import errors
+from skyward import errors, testing
 from skyward.model import events
 from skyward.spi import hooks
 from skyward.worker.protocol import Kind
@@ -118,3 +118,18 @@ def test_the_layers_of_the_architecture_are_those_that_are_enforced() -> None:
         lowest, highest = max(place[name] for name in found), min(place[name] for name in found)
         assert highest > last, f"{layer} stands too low in the table"
         last = lowest
+
+
+def test_the_plugins_page_has_every_rule_of_the_conformance_kit() -> None:
+    for kind, kit in {
+        "provider": testing.ProviderConformance,
+        "selector": testing.SelectorConformance,
+        "allocation": testing.AllocationConformance,
+        "integration": testing.IntegrationConformance,
+    }.items():
+        column = {"provider": "of a provider", "selector": "of a selector"}.get(kind, f"of an {kind}")
+        cells = [
+            cell.partition("(")[0] for _, cell in rows("docs/plugins.md", column)
+        ]  # what sets it stands in brackets
+        written = [f"test_{name}" for cell in cells for name in names(cell)]
+        assert sorted(written) == sorted(name for name in dir(kit) if name.startswith("test_"))

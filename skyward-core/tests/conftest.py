@@ -1,5 +1,5 @@
 """A process that does what a node does with functions, arguments and modules, for tests of serialisation; and the
-fixtures of the terminal in memory and of SSH.
+fixtures of the terminal in memory, of installed plugins and of SSH.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plugin_fakes import install as install
 from sshd_here import make_sshd as make_sshd
 from sshd_here import ssh_root as ssh_root
 from sshd_here import sshd as sshd
@@ -89,7 +90,7 @@ class Node:
         assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from road_fakes import FakeProvider, virtually
+from road_fakes import FakeProvider, Journey, virtually
 
 import skyward as sky
 from skyward import _asking
@@ -31,7 +31,7 @@ async def test_an_answer_that_takes_too_long_counts_as_a_passing_failure() -> No
 async def test_the_origin_of_a_plugin_is_its_distribution_and_version() -> None:
     assert _asking.origin(sky.Local()).startswith("skyward-core 0.")
     assert _asking.origin(sky.Local).startswith("skyward-core 0.")
-    assert _asking.origin(FakeProvider()) == "the module road_fakes"
+    assert _asking.origin(Journey) == "the module road_fakes"
 
 
 @virtually

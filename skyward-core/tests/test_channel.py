@@ -24,7 +24,7 @@ class Peer:
 
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
         self.socket.connect(str(path))
         self._reader = FrameReader()
         self._frames: list[Frame] = []
@@ -69,7 +69,7 @@ class Slot:
         thread.start()
 
         def result() -> Frame:
-            thread.join(10)
+            thread.join(60)
             return got[0]
 
         return result
@@ -194,7 +194,7 @@ def test_a_task_that_prints_goes_on_when_its_client_does_not_read_and_another_on
         numbers.append(head_of(second.next())[0])
     assert numbers == list(range(1, count + 1))
     task(second)
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -238,7 +238,7 @@ def test_a_large_result_arrives_whole(slot: Slot) -> None:
     reader.start()
     parts = encode(Kind.RESULT, 1, "head", [pickle.dumps(1), *[memoryview(data)[i::1] for i in range(3)]])
     slot.channel.send_result(1, parts, lambda: None)
-    reader.join(10)
+    reader.join(60)
     assert [len(memoryview(buffer)) for buffer in frames[1].buffers[1:]] == [len(data), len(data) - 1, len(data) - 2]
 
 

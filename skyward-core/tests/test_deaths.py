@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from skyward.worker import slots
 from skyward.worker.deaths import how_it_died, kill_counters, oom_kills
+from skyward.worker.slots import SlotProcess
 
 
 def status_of(how: str) -> int:
@@ -72,3 +74,22 @@ def test_malformed_memberships_are_passed_over(tmp_path: Path) -> None:
 
 def test_this_machine_can_be_asked() -> None:
     assert oom_kills() >= 0
+
+
+def test_a_kill_is_counted_also_when_its_victim_dies_after_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills = [5]
+    monkeypatch.setattr(slots, "oom_kills", lambda: kills[0])
+    slot = SlotProcess(0, str(tmp_path), b"token")
+    try:
+        slot.note_kills()
+        slot.note_kills()
+        assert not slot.reap(signal.SIGKILL)["out_of_memory"]
+        kills[0] += 1  # the kernel has chosen its victim, which takes a while to let go of its memory
+        slot.note_kills()
+        assert slot.reap(signal.SIGKILL)["out_of_memory"]
+        slot.note_kills()
+        assert not slot.reap(signal.SIGKILL)["out_of_memory"]
+    finally:
+        slot.close_inherited()

@@ -9,7 +9,6 @@ import hashlib
 import io
 import os
 import pickle
-import select
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes_below import asked, below, wait_for_end
 
 from skyward import _cache
 from skyward._environment import ensure_environment, environment_key
@@ -153,19 +153,6 @@ def client(package: str, index: Index) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", CLIENT, package, index.url], stdout=subprocess.PIPE, text=True)
 
 
-def wait_for_end(processes: list[psutil.Process]) -> None:
-    """Return when all have ended; a zombie that nobody reaps counts as ended."""
-    for process in processes:
-        try:
-            descriptor = os.pidfd_open(process.pid)
-        except ProcessLookupError:
-            continue
-        try:
-            assert select.select([descriptor], [], [], PATIENCE)[0], f"{process} is still running"
-        finally:
-            os.close(descriptor)
-
-
 def test_an_environment_holds_the_packages_and_is_built_once(calls: Path, index: Index) -> None:
     told: list[tuple[str, str, float | None]] = []
     image = Image(pip=["quicka"], pip_extra_index_url=index.url)
@@ -217,8 +204,8 @@ def test_processes_that_ask_at_once_share_one_build(calls: Path, index: Index) -
 def test_a_builder_killed_in_the_middle_leaves_no_uv_and_nothing_half_built_is_used(calls: Path, index: Index) -> None:
     builder = client("slow", index)
     assert index.asked.wait(PATIENCE)
-    started = psutil.Process(builder.pid).children(recursive=True)
-    assert any("uv" in process.name() for process in started)
+    started = below(builder.pid)
+    assert any("uv" in name for name in asked(started, psutil.Process.name))
     builder.kill()
     builder.communicate()
     wait_for_end(started)
@@ -234,10 +221,11 @@ def test_a_cancelled_build_ends_uv_at_once_and_leaves_nothing(calls: Path, index
     image = Image(pip=["slow"], pip_extra_index_url=index.url)
 
     async def cancel_in_the_middle() -> list[psutil.Process]:
+        before = below(os.getpid())
         building = asyncio.create_task(ensure_environment(image))
         assert await asyncio.to_thread(index.asked.wait, PATIENCE)
-        started = psutil.Process().children(recursive=True)
-        assert any("uv" in process.name() for process in started)
+        started = below(os.getpid(), before)
+        assert any("uv" in name for name in asked(started, psutil.Process.name))
         building.cancel()
         with pytest.raises(asyncio.CancelledError):
             await building
@@ -289,7 +277,7 @@ def test_credentials_stand_neither_on_a_command_line_nor_in_the_error_nor_in_the
     async def look_in_the_middle() -> list[str]:
         building = asyncio.create_task(ensure_environment(image))
         assert await asyncio.to_thread(index.asked.wait, PATIENCE)
-        lines = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+        lines = asked(below(os.getpid()), lambda process: " ".join(process.cmdline()))
         index.gate.set()
         await building
         return lines

@@ -49,7 +49,7 @@ class TestCalling:
     @pytest.fixture
     def caller(self, listener: socket.socket, tmp_path: Path) -> Iterator[socket.socket]:
         made = socket.socket(socket.AF_UNIX)
-        made.settimeout(10)
+        made.settimeout(60)
         made.connect(str(tmp_path / "socket"))
         yield made
         made.close()

@@ -122,11 +122,11 @@ def test_other_threads_do_not_count_for_the_shield(page: Page, interrupts: Inter
     def write() -> None:
         with interrupts:
             inside.set()
-            leave.wait(10)
+            leave.wait(60)
 
     thread = threading.Thread(target=write)
     thread.start()
-    inside.wait(10)
+    inside.wait(60)
     with pytest.raises(KeyboardInterrupt):
         interrupt()
     leave.set()

@@ -6,61 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from plugin_fakes import Install, integrations, providers
 
 import skyward as sky
 from skyward import _plugins
 from skyward.errors import PluginError, PluginNotInstalled
-
-type Install = Callable[..., None]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Puts distributions with a plugin where Python finds them, as an installer would."""
-    monkeypatch.delenv("SKYWARD_DISABLE_PLUGINS")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-
-    def put(distribution: str, code: str, version: str = "1.2.3", folder: Path = tmp_path) -> None:
-        module = f"plugin_{len(list(folder.glob('*.py')))}_{tmp_path.name.replace('-', '_')}"
-        (folder / f"{module}.py").write_text(textwrap.dedent(code))
-        info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-        (info / "entry_points.txt").write_text(f"[skyward]\nmain = {module}\n")
-        _plugins.forget()
-
-    yield put
-    _plugins.forget()
-    for name in set(sys.modules) - before:
-        if name.startswith("plugin_"):
-            del sys.modules[name]
-
-
-def providers(*names: str) -> str:
-    """The module of a plugin that brings these providers."""
-    found = ", ".join(f"ProviderDescriptor(name={name!r}, settings={name!r}.lower)" for name in names)
-    return f"""
-    from skyward.spi import ProviderDescriptor, hookimpl
-    @hookimpl
-    def skyward_providers():
-        return [{found}]
-    """
-
-
-def integrations(*names: str) -> str:
-    found = ", ".join(f"IntegrationDescriptor(name={name!r}, factory={name!r}.lower)" for name in names)
-    return f"""
-    from skyward.spi import IntegrationDescriptor, hookimpl
-    @hookimpl
-    def skyward_integrations():
-        return [{found}]
-    """
-
 
 # found
 
@@ -170,7 +123,7 @@ BROKEN = {
     ),
     "misspelt hook": (
         "from skyward.spi import hookimpl\n@hookimpl\ndef skyward_provider(): return []",
-        "unknown hook 'skyward_provider'",
+        "there is no hook 'skyward_provider': did you mean 'skyward_providers'?",
     ),
     "raising hook": (HOOK + "    return 1 / 0", "division"),
     "no list": (HOOK + "    return None", "TypeError"),
@@ -251,7 +204,7 @@ def test_a_plugin_cannot_shadow_a_name_of_core(install: Install, name: str, capl
     assert getattr(ours, "__module__", None) != "builtins"
     if name == "Local":
         assert _plugins.provider("Local") is sky.Local
-    assert f"acme-cloud 1.2.3 provides {name!r}, which is a name of skyward itself: it is left out" in caplog.text
+    assert f"acme-cloud 1.2.3 provides sky.{name}, which is a name of skyward itself: it is left out" in caplog.text
 
 
 def test_an_integration_may_have_the_name_of_something_else_of_core(install: Install) -> None:

@@ -105,6 +105,32 @@ def test_the_slot_waits_until_its_output_is_forwarded(page: Page, pipe: tuple[Ou
     assert not page.flush
 
 
+def test_output_that_the_supervisor_takes_at_the_last_moment_is_waited_for_too(
+    page: Page, pipe: tuple[Output, int]
+) -> None:
+    class Look:
+        """Empty pipes, because the supervisor has taken what was in them: just now."""
+
+        def poll(self, _: int) -> list[tuple[int, int]]:
+            page.raw = True
+            return []
+
+    end = RawEnd(page, os.getpid(), [pipe[0].descriptor])
+    end._poll = Look()  # type: ignore[assignment]
+    asked: list[bool] = []
+
+    def forward(_number: int, _frame: object) -> None:
+        asked.append(page.flush)
+        page.raw = page.flush = False
+
+    before = signal.signal(FLUSH, forward)
+    try:
+        end.settle()
+    finally:
+        signal.signal(FLUSH, before)
+    assert asked == [True]
+
+
 def test_a_supervisor_that_is_held_up_is_not_waited_for_long(
     page: Page, pipe: tuple[Output, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

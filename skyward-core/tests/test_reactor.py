@@ -7,10 +7,12 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from skyward import _reactor
 from skyward._reactor import Reactor
 from skyward.errors import ProtocolError
 from skyward.worker.protocol import Frame, FrameReader, Kind, encode, head_of
@@ -36,7 +38,7 @@ class Ear:
 
     def wait(self, frames: int = 0, errors: int = 0) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.frames) >= frames and len(self.errors) >= errors, 10)
+            assert self._changed.wait_for(lambda: len(self.frames) >= frames and len(self.errors) >= errors, 60)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def reactor() -> Iterator[Reactor]:
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     near, far = socket.socketpair()
-    far.settimeout(10)
+    far.settimeout(60)
     yield near, far
     near.close()
     far.close()
@@ -81,6 +83,22 @@ def test_what_the_kernel_does_not_take_at_once_goes_out_later_in_order(reactor: 
     for number in range(20):  # the first ones before the reactor knows the socket
         link.send(encode(Kind.TASK, number, None, [bytes(1 << 20)]))
     assert [frame.number for frame in read(far, 20)] == list(range(20))
+
+
+def test_nothing_can_be_backed_up_between_the_look_for_it_and_the_registration(reactor: Reactor, pair: Any) -> None:
+    held: list[bool] = []
+
+    class Link:
+        lock = threading.Lock()
+
+        @property
+        def backed_up(self) -> bool:
+            held.append(self.lock.locked())
+            return False
+
+    selector = SimpleNamespace(register=lambda *_: held.append(Link.lock.locked()))
+    Reactor._register(SimpleNamespace(_selector=selector), Link(), pair[0])  # type: ignore[arg-type]
+    assert held == [True, True]
 
 
 def test_the_end_of_a_connection_is_told_once(reactor: Reactor, pair: Any) -> None:
@@ -123,13 +141,17 @@ def test_a_link_that_is_closed_by_this_end_tells_nobody(reactor: Reactor, pair: 
     assert ear.errors == []
 
 
-def test_timers_run_in_the_order_of_their_times(reactor: Reactor) -> None:
+def test_timers_run_in_the_order_of_their_times(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(_reactor, "time", SimpleNamespace(monotonic=lambda: now[0]))
     ran: list[str] = []
     done = threading.Event()
-    reactor.call_later(0.02, done.set)
-    reactor.call_later(0.01, lambda: ran.append("late"))
-    reactor.call_later(0.001, lambda: ran.append("early"))
-    assert done.wait(10)
+    reactor.call_later(0.2, done.set)
+    reactor.call_later(0.1, lambda: ran.append("late"))
+    reactor.call_later(0.01, lambda: ran.append("early"))
+    now[0] = 101.0  # all are due at once, however long the lines above have taken
+    reactor.call(lambda: None)
+    assert done.wait(60)
     assert ran == ["early", "late"]
 
 
@@ -138,7 +160,7 @@ def test_a_callback_that_fails_stops_nothing(reactor: Reactor, caplog: pytest.Lo
     with caplog.at_level(logging.ERROR, "skyward.reactor"):
         reactor.call(lambda: 1 // 0)  # type: ignore[arg-type]
         reactor.call(done.set)
-        assert done.wait(10)
+        assert done.wait(60)
     assert "please report" in caplog.text
 
 

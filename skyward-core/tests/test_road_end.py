@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from road_fakes import After, FakeNode, FakeProvider, Hang, Journey, spot, virtually
+from road_fakes import After, FakeProvider, Hang, Journey, spot, virtually
 
 from skyward.errors import (
     ProvisioningError,
@@ -21,7 +21,6 @@ from skyward.errors import (
 
 @pytest.fixture(autouse=True)
 def _on_fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("skyward._road.Node", FakeNode)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 

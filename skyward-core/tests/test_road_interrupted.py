@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
-from road_fakes import After, FakeNode, FakeProvider, Hang, Journey, VirtualLoop, on_demand, run, spot, virtually
+from road_fakes import After, FakeProvider, Hang, Journey, VirtualLoop, on_demand, run, spot, virtually
 
 import skyward as sky
 from skyward.errors import (
@@ -18,12 +17,10 @@ from skyward.errors import (
     Transient,
     Unavailable,
 )
-from skyward.model.instance import InstanceState
 
 
 @pytest.fixture(autouse=True)
 def _on_fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("skyward._road.Node", FakeNode)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
@@ -128,8 +125,7 @@ async def test_an_order_under_way_is_seen_through_when_the_pool_is_cancelled(ent
 def lose(journey: Journey, index: int) -> Any:
     """A node whose machine has ended by itself."""
     node = journey.dispatcher.nodes.pop(index)
-    provider = journey.providers[0]
-    provider.machines[node.instance.id] = evolve(node.instance, state=InstanceState.GONE)
+    journey.providers[0].lose(node.instance.id)
     return node
 
 
@@ -141,7 +137,9 @@ async def test_a_lost_machine_is_replaced_under_the_same_index(tmp_path: Path) -
     noted: list[str] = []
     await journey.road.replace(lost, lambda: noted.append("ready"))
     assert journey.dispatcher.nodes[1].instance.id == "i-2"
-    assert journey.dispatcher.nodes[1].configuration["cluster"]["node"] == 1
+    told = journey.providers[0].machines[2].configuration
+    assert told is not None
+    assert told["cluster"]["node"] == 1
     assert noted == ["ready"]
     replaced = [event for event in journey.events if isinstance(event, sky.NodeReplaced)]
     assert replaced == [sky.NodeReplaced(1, "i-1", "i-2")]

@@ -62,6 +62,10 @@ class Dispatcher:
     def reconnect(self, slot: SlotClient, error: Any) -> None:
         self.said.append(("reconnect",))
 
+    def later(self, seconds: float, function: Any) -> None:
+        self.said.append(("later",))
+        self.limit = function
+
     def ended(self, slot: SlotClient, sequence: int, frame: Frame, head: Any) -> None:
         task = slot.release(sequence)
         if task is not None:
@@ -185,7 +189,7 @@ def test_a_result_that_comes_twice_counts_once(bench: Bench) -> None:
     connection, _ = bench.connect()
     bench.send(71)
     for _ in range(2):
-        connection.on_frame(frame(Kind.RESULT, (1, 0.1), 71, [b"result"]))
+        connection.on_frame(frame(Kind.RESULT, (1, 0.1, None, 0), 71, [b"result"]))
     assert bench.said == [("up",), ("ended", 71)]
 
 
@@ -195,7 +199,7 @@ def test_lines_and_large_results_are_acknowledged_and_what_has_come_is_said_on_r
     for number in range(1, 301):
         connection.on_frame(frame(Kind.LOG, ("line", "stdout", 0.0, 0, number)))
     assert wire.kinds[3:] == [Kind.ACK]
-    connection.on_frame(frame(Kind.RESULT, (1, 0.1), 71, [bytes(1 << 20)]))
+    connection.on_frame(frame(Kind.RESULT, (1, 0.1, None, 0), 71, [bytes(1 << 20)]))
     assert [head_of(each) for each in wire.frames if each.kind == Kind.ACK] == [(0, 256), (1, 300)]
     connection.on_lost(None)
     _, wire = bench.connect(started=1)
@@ -286,3 +290,48 @@ def test_functions_that_were_not_used_for_long_are_forgotten_on_both_sides(bench
         bench.slot.send(task(number, number.to_bytes(16, "big")), ahead=False)
     forgotten = [head_of(each)[0] for each in wire.frames if each.kind == Kind.FORGET]
     assert forgotten == [number.to_bytes(16, "big") for number in range(72)]
+
+
+def report(sequence: int, raw_lines: int) -> Frame:
+    return frame(Kind.RESULT, (sequence, 0.1, None, raw_lines), 70 + sequence, [b"result"])
+
+
+def test_a_report_waits_for_raw_lines_of_its_task_and_all_behind_it_keeps_its_order(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    bench.send(71, 72)
+    connection.on_frame(report(1, raw_lines=2))
+    connection.on_frame(frame(Kind.LOG, ("of the next", "stdout", 0.0, 0, 1)))
+    connection.on_frame(report(2, raw_lines=3))
+    bench.slot.raw_came(1)
+    assert bench.said == [("up",), ("later",)]
+    bench.slot.raw_came(2)
+    assert bench.said == [("ended", 71), ("line", "of the next"), ("later",)]
+    bench.slot.raw_came(3)
+    connection.on_frame(report(2, raw_lines=3))
+    assert bench.said == [("ended", 72)]
+
+
+@pytest.mark.parametrize("how", ["in time", "with its connection"])
+def test_raw_lines_that_do_not_come_are_not_waited_for_long(bench: Bench, how: str) -> None:
+    connection, _ = bench.connect()
+    bench.send(71, 72, 73)
+    for sequence in (1, 2):
+        connection.on_frame(report(sequence, raw_lines=sequence))
+    if how == "in time":
+        bench.dispatcher.limit()
+    else:
+        connection.on_lost(None)
+    assert [word for word in bench.said if word[0] == "ended"] == [("ended", 71), ("ended", 72)]
+    _, wire = bench.connect(started=3, running=3)
+    assert head_of(wire.frames[0]) == (2, 0)
+
+
+def test_what_waited_is_sent_again_when_another_connection_takes_its_place(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    bench.send(71)
+    connection.on_frame(report(1, raw_lines=1))
+    again, wire = bench.connect(started=1, done=[1])
+    assert head_of(wire.frames[0]) == (0, 0)
+    bench.slot.raw_came(1)
+    again.on_frame(report(1, raw_lines=1))
+    assert [word for word in bench.said if word[0] == "ended"] == [("ended", 71)]

@@ -1,4 +1,4 @@
-"""The order of a task's events, against a slot that answers as fast as one can: before `send` has returned."""
+"""What a task's events and its end are, whatever other threads do at the same moment."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import skyward as sky
+from skyward._calls import Calls
 from skyward._dispatcher import Dispatcher
 from skyward._events import EventBus
+from skyward.worker.protocol import Kind
 
 
 class EagerSlot:
@@ -19,21 +21,69 @@ class EagerSlot:
         self._dispatcher = dispatcher
 
     def send(self, task: Any, *, ahead: bool) -> None:
+        self.task = task
         self._dispatcher.logged(0, task.number, ("hello", "stdout", 0.0, 0, 1))
+
+    def release(self, sequence: int) -> Any:
+        return self.task
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def serving(events: EventBus) -> tuple[Dispatcher, Any]:
+    """A dispatcher with one slot, which is up."""
+    dispatcher = Dispatcher(events, SimpleNamespace())  # type: ignore[arg-type]
+    slot: Any = EagerSlot(dispatcher)
+    dispatcher.nodes[0] = SimpleNamespace(  # type: ignore[assignment]
+        slots=[slot], instance=SimpleNamespace(id="i-0"), slot_ready=lambda: None, close=lambda: None
+    )
+    with dispatcher.lock:
+        dispatcher.slot_up(slot)
+    return dispatcher, slot
 
 
 def test_a_task_is_told_to_have_started_before_its_first_line_however_fast_the_slot_is() -> None:
     seen: list[type] = []
     events = EventBus()
     events.subscribe(lambda event: seen.append(type(event)))
-    dispatcher = Dispatcher(events, SimpleNamespace())  # type: ignore[arg-type]
-    slot: Any = EagerSlot(dispatcher)
-    dispatcher.nodes[0] = SimpleNamespace(  # type: ignore[assignment]
-        slots=[slot], instance=SimpleNamespace(id="i-0"), slot_ready=lambda: None
-    )
-    with dispatcher.lock:
-        dispatcher.slot_up(slot)
+    dispatcher, _ = serving(events)
     task: Any = SimpleNamespace(number=1, node=None, name="speak", place=None, on_start=None, started=None)
     dispatcher.submit([task])
     events.close()
     assert seen == [sky.TaskStarted, sky.LogLine]
+
+
+def test_a_task_whose_report_is_here_when_the_pool_is_closed_ends_once_and_as_it_was_reported() -> None:
+    dispatcher, slot = serving(EventBus())
+    ends: list[BaseException | None] = []
+    task: Any = SimpleNamespace(
+        number=1,
+        node=None,
+        name="fail",
+        place=None,
+        on_start=None,
+        seconds=0.0,
+        error=None,
+        encoded=SimpleNamespace(digest=b"f"),
+        on_done=lambda task: ends.append(task.error),
+    )
+
+    def fail(frame: object, how: str) -> None:
+        task.error = ValueError("its own")
+        dispatcher.close("the pool has ended")  # as another thread may at just this moment
+
+    task.fail = fail
+    dispatcher.submit([task])
+    dispatcher.ended(slot, 1, SimpleNamespace(kind=Kind.FAILURE), (1, 0.5, "raised"))  # type: ignore[arg-type]
+    assert list(map(type, ends)) == [ValueError]
+
+
+def test_an_interrupted_call_goes_on_once_the_last_words_of_its_task_are_delivered() -> None:
+    done: list[str] = []
+    engine: Any = SimpleNamespace(
+        dispatcher=SimpleNamespace(cancel=lambda _: done.append("stopped")),
+        events=SimpleNamespace(settle=lambda: done.append("delivered")),
+    )
+    Calls(engine)._abandon([], lambda: done.append("ended"))
+    assert done == ["stopped", "ended", "delivered"]

@@ -91,6 +91,10 @@ class Recorder:
         """The log line with this text, now or later."""
         return self.wait(lambda event: isinstance(event, sky.LogLine) and event.line == text)
 
+    def end(self, name: str) -> Any:
+        """The end of the task with this name, now or later: a call that is cancelled does not wait for it."""
+        return self.wait(lambda event: isinstance(event, sky.TaskCompleted) and event.name == name)
+
 
 @pytest.fixture
 def recorder() -> Recorder:
@@ -179,7 +183,7 @@ def script(start: Any) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(source: str, *, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         program = start(source, **options)
-        output, errors = program.communicate(timeout=120)
+        output, errors = program.communicate(timeout=300)
         assert not check or program.returncode == 0, errors
         return subprocess.CompletedProcess(program.args, program.returncode, output, errors)
 

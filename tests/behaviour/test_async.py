@@ -102,6 +102,7 @@ def test_cancelling_a_call_interrupts_its_task_and_leaves_the_pool_usable(
         assert await pool.arun_batch(double(1) & double(2)) == (2, 4)
 
     asyncio.run(main())
+    seen.end("endless")  # so that the next test finds the pool idle
 
 
 def test_cancelling_a_batch_drops_what_waits(roomy: sky.ComputePool, listen: Any, double: Any) -> None:
@@ -206,7 +207,13 @@ def test_the_current_pool_of_a_coroutine_is_its_own(provider: Any) -> None:
     asyncio.run(main())
 
 
-def test_cancelling_the_entry_leaves_nothing_behind(provider: Any, recorder: Any) -> None:
+def test_cancelling_the_entry_leaves_nothing_behind(
+    provider: Any, recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skyward._node import Node
+
+    monkeypatch.setattr(Node, "start", lambda *_: asyncio.Event().wait())  # no machine is ready before the cancellation
+
     async def main() -> sky.ComputePool:
         pool = sky.ComputePool(provider, display="quiet", on_event=recorder)
 

@@ -209,9 +209,12 @@ def test_a_callback_that_raises_breaks_nothing_and_is_named_once(
     assert "more times" in last.getMessage()
 
 
-def test_a_callback_that_blocks_delays_no_task(provider: Any, double: Any) -> None:
+def test_a_callback_that_blocks_delays_no_task(provider: Any, double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
+    from skyward import _events
+
+    monkeypatch.setattr(_events, "PATIENCE", 0.01)
     release = threading.Event()
     names: list[str] = []
 

@@ -35,19 +35,3 @@ def test_a_package_that_nobody_has_fails_with_the_resolvers_own_words(provider: 
     ):
         pass
     assert caught.value.phase == "deps"
-
-
-@pytest.mark.slow
-def test_building_an_environment_may_take_longer_than_the_lease(
-    provider: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @sky.compute
-    def version() -> str:
-        import six
-
-        return str(six.__version__)
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # so that it is built here and now
-    image = sky.Image(pip=["six==1.16.0"])
-    with sky.ComputePool(provider, nodes=2, image=image, lease=0.4, display="quiet") as pool:
-        assert version() @ pool == ("1.16.0", "1.16.0")

@@ -140,7 +140,14 @@ def test_leaving_twice_changes_nothing(provider: Any) -> None:
     assert repr(pool).endswith("ended>")
 
 
-def test_no_thread_of_a_pool_outlives_it(provider: Any, double: Any) -> None:
+def test_no_thread_of_a_pool_outlives_it(provider: Any, double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = threading.Thread.run
+
+    def linger(self: threading.Thread) -> None:
+        run(self)
+        threading.Event().wait(0.05)  # so that one which nobody waits for is still there
+
+    monkeypatch.setattr(threading.Thread, "run", linger)
     before = {thread.ident for thread in threading.enumerate()}
     with sky.ComputePool(provider, nodes=2, display="quiet", on_event=lambda _: None) as pool:
         pool.submit(double(1)).result()

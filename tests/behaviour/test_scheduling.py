@@ -79,3 +79,4 @@ def test_long_and_short_tasks_share_two_nodes(pool: sky.ComputePool, double: Any
         await asyncio.wait([long])
 
     asyncio.run(main())
+    seen.end("endless")  # so that the next test finds the pool idle

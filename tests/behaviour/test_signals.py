@@ -115,7 +115,7 @@ def signalled(start: Any) -> Any:
             lines.append(line.rstrip())
             if line.startswith("pid "):
                 program.send_signal(number)
-        _, errors = program.communicate(timeout=120)
+        _, errors = program.communicate(timeout=300)
         return program.returncode, lines, errors
 
     return run

@@ -22,7 +22,7 @@ import pytest
 import skyward as sky
 
 _MARK = "SKYWARD_TEST_MARK"
-_PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a test gives up waiting; no promise is measured by it."""
 
 
@@ -39,7 +39,7 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def wait_for_exit(pid: int, seconds: float = _PATIENCE) -> bool:
+def wait_for_exit(pid: int, seconds: float = PATIENCE) -> bool:
     """Wait until a process has ended; False when it has not by then."""
     try:
         descriptor = os.pidfd_open(pid)
@@ -51,7 +51,7 @@ def wait_for_exit(pid: int, seconds: float = _PATIENCE) -> bool:
         os.close(descriptor)
 
 
-def until(condition: Callable[[], Any], seconds: float = _PATIENCE) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Ask again and again, for what nothing announces; returns the first true answer."""
     limit = time.monotonic() + seconds
     while not (answer := condition()):
@@ -81,7 +81,7 @@ class Home:
     def processes(self) -> list[int]:
         return marked(self.mark)
 
-    def all_ended(self, seconds: float = _PATIENCE) -> bool:
+    def all_ended(self, seconds: float = PATIENCE) -> bool:
         """Whether every process of this home ends within the time."""
         limit = time.monotonic() + seconds
         while pids := self.processes():
@@ -117,7 +117,7 @@ class Client:
             "import os, sys, time, signal, threading\n"
             "import skyward as sky\n"
             "def say(*words): os.write(1, (' '.join(map(str, words)) + '\\n').encode())\n"
-            "def pool(**options): return sky.ComputePool(**{'display': 'quiet', 'lease': 1.0, **options})\n"
+            "def pool(**options): return sky.ComputePool(**{'display': 'quiet', 'lease': 4.0, **options})\n"
         ) + textwrap.dedent(script)
         self._home = home
         path = home.path / f"client-{secrets.token_hex(3)}.py"
@@ -157,7 +157,7 @@ class Client:
     def heard(self) -> list[str]:
         return list(self._lines)
 
-    def hear(self, start: str, seconds: float = _PATIENCE) -> str:
+    def hear(self, start: str, seconds: float = PATIENCE) -> str:
         """Wait for a line that begins so, and return the rest of it."""
         with self._come:
             assert self._come.wait_for(
@@ -174,9 +174,9 @@ class Client:
 
     def end(self) -> int:
         """Wait for its end and return its status."""
-        status = self.process.wait(_PATIENCE)
+        status = self.process.wait(PATIENCE)
         for thread in self._threads:
-            thread.join(_PATIENCE)
+            thread.join(PATIENCE)
         return status
 
     def close(self) -> None:
@@ -226,6 +226,6 @@ def small() -> Callable[..., sky.ComputePool]:
     """Makes quiet pools that end soon without their client."""
 
     def make(**options: Any) -> sky.ComputePool:
-        return sky.ComputePool(**{"display": "quiet", "lease": 5.0, **options})
+        return sky.ComputePool(**{"display": "quiet", "lease": 10.0, **options})
 
     return make

@@ -15,6 +15,7 @@ import pytest
 import skyward as sky
 from skyward.worker import protocol
 
+from .conftest import PATIENCE
 from .relay import Failing, Relay, cutting
 
 
@@ -97,7 +98,7 @@ def test_a_cut_while_a_task_runs_loses_neither_its_lines_nor_its_result(failing:
                 time.sleep(0.001)
             relay.cut("slot-0")
             (tmp_path / str(number)).unlink()
-        assert running.result(20) == "done"
+        assert running.result(PATIENCE) == "done"
     assert lines == [f"line {number}" for number in range(1000)]
 
 
@@ -124,7 +125,7 @@ def test_the_control_channel_is_rebuilt_and_what_it_had_to_say_is_said_again(fai
                 time.sleep(0.001)
             (tmp_path / "dying").unlink()
             relay.cut("control")  # while the death is being told
-            error = dying.exception(20)
+            error = dying.exception(PATIENCE)
             assert isinstance(error, sky.SlotDied), error
             assert error.exit_code == 3
             assert sky.gather(*(one() for _ in range(20))) >> pool == (1,) * 20
@@ -155,7 +156,7 @@ def test_a_cancellation_survives_the_loss_of_the_control_channel(failing: Any) -
             await asleep.wait()
             relay.cut("control")
             task.cancel()
-            assert await asyncio.wait_for(pool.arun(one()), 20) == 1
+            assert await asyncio.wait_for(pool.arun(one()), PATIENCE) == 1
 
     asyncio.run(main())
 
@@ -177,13 +178,13 @@ def test_tasks_that_are_taken_back_while_the_control_channel_drops_run_once(fail
         for begin in range(0, 400, 40):
             futures = [pool.submit(note(number)) for number in range(begin, begin + 40)]
             relay.cut("control")
-            assert [future.result(20) for future in futures] == list(range(begin, begin + 40))
+            assert [future.result(PATIENCE) for future in futures] == list(range(begin, begin + 40))
     assert sorted(int(path.name.partition(".")[0]) for path in tmp_path.iterdir()) == list(range(400))
 
 
 def _answer(path: Path, data: bytes) -> str:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE)
         connection.connect(str(path))
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)

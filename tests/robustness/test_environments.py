@@ -11,6 +11,8 @@ import pytest
 
 import skyward as sky
 
+from .conftest import PATIENCE, until
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -59,8 +61,6 @@ def test_nodes_run_under_an_environment_that_is_built_once(cache: Path, small: C
             assert answer["prefix"].startswith(str(cache))
             assert answer["skyward"].startswith(str(cache)), "the client's skyward was brought along"
         pool.on(sky.Metrics, metrics.append)
-        from .conftest import until
-
         until(lambda: metrics)
         assert metrics[0].memory_percent is not None
     assert ("deps", "completed") in phases
@@ -117,7 +117,7 @@ def test_an_environment_that_is_being_built_ends_with_its_client(
             BUILDING.replace("INDEX,", f"{url!r},").replace("INDEX}", f"{url!r}}}"),
             XDG_CACHE_HOME=str(home.path / "cache"),
         )
-        index.settimeout(20)
+        index.settimeout(PATIENCE)
         try:
             connection, _ = index.accept()
         except TimeoutError:
@@ -141,12 +141,12 @@ def test_a_build_may_take_longer_than_the_lease(
     build = _environment.ensure_environment
 
     async def slowly(*arguments: Any, **options: Any) -> Path:
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(4.0)
         return await build(*arguments, **options)
 
     monkeypatch.setattr(_environment, "ensure_environment", slowly)
-    with small(image=sky.Image(pip=["six"]), lease=0.5) as pool:
-        assert (look()() >> pool)["six"].startswith(str(cache))
+    with small(nodes=2, image=sky.Image(pip=["six"]), lease=3.0) as pool:
+        assert [answer["node"] for answer in look()() @ pool] == [0, 1]
 
 
 def test_a_node_that_is_ready_waits_for_the_others_longer_than_its_lease(
@@ -165,9 +165,9 @@ def test_a_node_that_is_ready_waits_for_the_others_longer_than_its_lease(
     async def one_slowly(self: Any, *arguments: Any) -> Any:
         if self._machine.name.endswith("-1-1"):
             async with self._kept_alive():
-                await asyncio.sleep(1.2)
+                await asyncio.sleep(4.0)
         return await made(self, *arguments)
 
     monkeypatch.setattr(LocalTransport, "bootstrap", one_slowly)
-    with small(nodes=2, lease=0.5) as pool:
+    with small(nodes=2, lease=3.0) as pool:
         assert node() @ pool == (0, 1)

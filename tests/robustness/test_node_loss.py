@@ -13,7 +13,7 @@ import pytest
 import skyward as sky
 from skyward import _local_processes
 
-from .conftest import until, wait_for_exit
+from .conftest import PATIENCE, until, wait_for_exit
 
 
 def tasks(folder: Path) -> tuple[Any, Any, Any]:
@@ -70,18 +70,18 @@ def test_what_ran_on_a_lost_node_is_unknown_or_runs_again_and_the_node_is_replac
             os.kill(victim, signal.SIGKILL)
             assert wait_for_exit(slot), "slots die with their supervisor"
             if name == "once":
-                error = running.exception(20)
+                error = running.exception(PATIENCE)
                 assert isinstance(error, sky.OutcomeUnknown)
                 assert "@sky.compute(retry=1)" in str(error)
             else:
                 until(began(tmp_path, name, 2))
                 (tmp_path / "go").touch()
-                assert running.result(20) == "again"
+                assert running.result(PATIENCE) == "again"
             now = dict(where() @ pool)  # waits for the new node
             assert set(now) == {0, 1}
             assert victim not in now.values()
             supervisors = now
-        assert len(replaced) == 2
+        until(lambda: len(replaced) == 2)  # it is said once the new node takes tasks
         left = set(next(at_home.temporary.iterdir()).iterdir())
         assert len(left) == 2, "the folders of the lost nodes are gone"
         assert pool.instance_count == 2
@@ -115,7 +115,7 @@ def test_a_broadcast_ends_when_a_node_is_lost_under_it(small: Callable[..., Any]
             assert wait_for_exit(slot)
             (tmp_path / "go").touch()
             with pytest.raises(sky.OutcomeUnknown, match="node 1"):
-                answers.result(20)
+                answers.result(PATIENCE)
         assert [node for node, _ in where() @ pool] == [0, 1]
 
 
@@ -137,9 +137,9 @@ def test_when_every_node_is_lost_and_none_can_be_bought_tasks_fail_with_the_reas
         for pid in supervisors.values():
             os.kill(pid, signal.SIGKILL)
         for future in running:
-            assert isinstance(future.exception(20), sky.OutcomeUnknown)
+            assert isinstance(future.exception(PATIENCE), sky.OutcomeUnknown)
         for future in waiting:
-            error = future.exception(20)
+            error = future.exception(PATIENCE)
             assert isinstance(error, (sky.NodeLost, sky.OutcomeUnknown)), error
         with pytest.raises(sky.NodeLost, match="open a new pool"):
             where() >> pool
@@ -225,14 +225,15 @@ def test_the_deadline_cuts_off_what_runs_and_names_its_parameter(at_home: Any, s
         time.sleep(1000)
 
     warned: list[sky.TimeoutApproaching] = []
-    with small(timeout=2, nodes=2) as pool:
+    with small(timeout=60, nodes=2) as pool:
         pool.on(sky.TimeoutApproaching, warned.append)
+        pool.extend(2)  # from here on, however long the start has taken
         with pytest.raises(sky.PoolTimeout, match="timeout="):
             sleep() >> pool
         with pytest.raises(sky.PoolTimeout, match="timeout="):
             until(lambda: pool.instance_count == 0)
             sleep() >> pool
-    assert warned
+        until(lambda: warned)
     assert at_home.files() == []
     assert at_home.processes() == []
 
@@ -245,9 +246,10 @@ def test_extend_moves_the_deadline(small: Callable[..., Any]) -> None:
         time.sleep(seconds)
         return seconds
 
-    with small(timeout=1.5) as pool:
+    with small(timeout=60) as pool:
+        pool.extend(2)
         pool.extend(60)
-        assert sleep(2.0) >> pool == 2.0
+        assert sleep(2.5) >> pool == 2.5
         pool.extend(0.2)
         with pytest.raises(sky.PoolTimeout):
             sleep(30) >> pool
@@ -256,7 +258,7 @@ def test_extend_moves_the_deadline(small: Callable[..., Any]) -> None:
 def test_without_a_lease_nodes_outlive_their_client_until_the_deadline(home: Any, client: Callable[..., Any]) -> None:
     program = client(
         """
-        with pool(lease=None, timeout=3) as p:
+        with pool(lease=None, timeout=10) as p:
             say("in")
             os._exit(0)
         """
@@ -264,5 +266,5 @@ def test_without_a_lease_nodes_outlive_their_client_until_the_deadline(home: Any
     program.hear("in")
     program.end()
     assert len(home.processes()) == 2
-    assert home.all_ended(15)
+    assert home.all_ended()
     assert home.files() == []

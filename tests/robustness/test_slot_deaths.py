@@ -12,6 +12,8 @@ import pytest
 import skyward as sky
 from skyward import _dispatcher
 
+from .conftest import PATIENCE
+
 
 def runs(folder: Path, task: object) -> int:
     """How often a task has noted that it ran."""
@@ -88,7 +90,7 @@ def test_the_tasks_of_other_slots_go_on(small: Callable[..., Any], tmp_path: Pat
         with pytest.raises(sky.SlotDied):
             die() >> pool
         (tmp_path / "go").touch()
-        assert waiting.result(20) == "went on"
+        assert waiting.result(PATIENCE) == "went on"
 
 
 @pytest.mark.parametrize("slots", [1, 2])

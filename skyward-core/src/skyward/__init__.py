@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from skyward._local import Local
     from skyward._multi import MultiPool
     from skyward._own_executor import Executor
+    from skyward._plugins import installed_plugins
     from skyward._pool import ComputePool
     from skyward._pool_decorator import pool
     from skyward._sampler import DistributedSampler
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from skyward.model.image import Image
     from skyward.model.machine import MachineType
     from skyward.model.nvidia import NVIDIA
+    from skyward.model.plugin import PluginInfo
     from skyward.model.spec import ComputeSpec
     from skyward.model.vendor import is_nvidia, is_trainium
     from skyward.model.volume import S3Volume, Volume
@@ -165,6 +167,7 @@ __all__ = [
     "PendingBatch",
     "PendingCompute",
     "PluginError",
+    "PluginInfo",
     "PluginNotInstalled",
     "PoolStopping",
     "PoolTimeout",
@@ -196,6 +199,7 @@ __all__ = [
     "current_accelerator",
     "emit",
     "gather",
+    "installed_plugins",
     "instance_info",
     "integrations",
     "is_nvidia",

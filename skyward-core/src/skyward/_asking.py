@@ -7,6 +7,7 @@ reported with the name and version of the distribution that it comes from.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -21,7 +22,28 @@ from tenacity import (
 
 from skyward.errors import PluginError, SkywardError, Transient
 
-__all__ = ["ask", "bug", "origin", "persistently", "shielded", "together"]
+__all__ = [
+    "NoAnswer",
+    "all_of",
+    "ask",
+    "bug",
+    "distribution",
+    "let_go",
+    "origin",
+    "persistently",
+    "seen_through",
+    "shielded",
+    "together",
+]
+
+_log = logging.getLogger("skyward.asking")
+
+_CLOSE_LIMIT = 15.0
+"""Seconds that a plugin may take to close something."""
+
+
+class NoAnswer(Transient):
+    """A plugin took longer than it may."""
 
 
 async def ask[T](plugin: object, what: str, answer: Awaitable[T], limit: float | None = None) -> T:
@@ -35,7 +57,7 @@ async def ask[T](plugin: object, what: str, answer: Awaitable[T], limit: float |
 
     Raises:
         SkywardError: as the plugin raised it.
-        Transient: it took longer than ``limit``.
+        NoAnswer: it took longer than ``limit``.
         PluginError: it raised anything else.
     """
     timer = asyncio.timeout(limit)
@@ -51,7 +73,7 @@ async def ask[T](plugin: object, what: str, answer: Awaitable[T], limit: float |
         raise bug(plugin, what, error) from error
     except Exception as error:
         if timer.expired():
-            raise Transient(f"{_name(plugin)} did not answer to {what} within {limit:g} s") from error
+            raise NoAnswer(f"{_name(plugin)} did not answer to {what} within {limit:g} s") from error
         raise bug(plugin, what, error) from error
 
 
@@ -64,19 +86,27 @@ def bug(plugin: object, what: str, error: BaseException | str) -> PluginError:
 
 
 def origin(plugin: object) -> str:
-    """Name and version of the distribution that an object's class comes from, or its module where there is none."""
+    """Name and version of the distribution that an object comes from, or its module where there is none."""
+    return distribution(plugin) or f"the module {_module(plugin)}"
+
+
+def distribution(plugin: object) -> str | None:
+    """Name and version of the plugin's distribution that a class, a function or a class's object comes from."""
     from importlib import metadata  # for the moment of a failure only: it takes long to import
 
-    cls = plugin if isinstance(plugin, type) else type(plugin)
-    package = cls.__module__.partition(".")[0]
+    package = _module(plugin).partition(".")[0]
     for entry in metadata.entry_points(group="skyward"):
         if entry.dist is not None and entry.module.partition(".")[0] == package:
             return f"{entry.dist.name} {entry.dist.version}"
-    return f"the module {cls.__module__}"
+    return None
+
+
+def _module(plugin: object) -> str:
+    return str(getattr(plugin, "__module__", None) or type(plugin).__module__)
 
 
 def _name(plugin: object) -> str:
-    return str(getattr(plugin, "name", None) or type(plugin).__name__)
+    return str(getattr(plugin, "name", None) or getattr(plugin, "__name__", None) or type(plugin).__name__)
 
 
 async def persistently[T](
@@ -122,6 +152,18 @@ async def persistently[T](
     return await retrying(attempt)
 
 
+async def let_go(plugin: object, what: str, close: Callable[[], Awaitable[None]]) -> None:
+    """Close what a plugin holds; asked again if that fails by its own mistake. Nothing depends on it: it is logged."""
+
+    async def closed() -> None:
+        await ask(plugin, what, close(), _CLOSE_LIMIT)
+
+    try:
+        await persistently(closed, on=PluginError, attempts=2, first=0.05)
+    except SkywardError as error:
+        _log.warning("%s of %s failed: %s", what, _name(plugin), error)
+
+
 async def together[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run all at once; the first failure cancels the others, waits for their end, and is raised as itself."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
@@ -130,25 +172,46 @@ async def together[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseException:
         for task in tasks:
             task.cancel()
-        await shielded(_ended(tasks))
+        await seen_through(tasks)
         raise
 
 
-async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def all_of[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all at once, each to its end whatever becomes of the others; then return the results, or raise a failure.
+
+    A cancellation is passed on to all.
+    """
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    caught = await seen_through(tasks, pass_on=True)
+    failures = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+    if caught is not None or failures:
+        raise caught or failures[0]
+    return [task.result() for task in tasks]
 
 
-async def shielded[T](coroutine: Coroutine[Any, Any, T]) -> T:
+async def shielded[T](awaitable: Awaitable[T]) -> T:
     """Run to the end whatever is cancelled meanwhile; the cancellation is raised afterwards, unless this failed."""
-    task = asyncio.ensure_future(coroutine)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except BaseException:  # noqa: BLE001  raised by result() below
-            break
-    if cancelled is not None and not task.cancelled() and task.exception() is None:
-        raise cancelled
+    task = asyncio.ensure_future(awaitable)
+    caught = await seen_through([task])
+    if caught is not None and not task.cancelled() and task.exception() is None:
+        raise caught
     return task.result()
+
+
+async def seen_through(tasks: Sequence[asyncio.Future[Any]], *, pass_on: bool = False) -> BaseException | None:
+    """Wait until all have ended, whatever befalls the waiting; return what did last: as a rule, a cancellation.
+
+    With ``pass_on`` a cancellation goes to the tasks as well.
+    """
+    caught: BaseException | None = None
+    while left := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(left)
+        except GeneratorExit:  # of a coroutine that is dropped together with its loop
+            raise
+        except BaseException as error:  # noqa: BLE001  the caller raises it
+            caught = error
+            if pass_on and isinstance(error, asyncio.CancelledError):
+                for task in left:
+                    task.cancel()
+    return caught

@@ -88,6 +88,7 @@ class Calls:
         with shield:
             self._engine.dispatcher.cancel(tasks)
         wait()
+        self._engine.events.settle()  # their last words come before the interrupt goes on
 
     # for coroutines
 

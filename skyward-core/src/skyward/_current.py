@@ -15,7 +15,7 @@ from skyward.errors import UsageError
 if TYPE_CHECKING:
     from skyward.computation import PendingBatch, PendingCompute, Target
 
-__all__ = ["broadcast", "current_pool", "enter", "leave", "run", "run_batch"]
+__all__ = ["broadcast", "current_pool", "enter", "entered", "leave", "run", "run_batch"]
 
 _entered: ContextVar[tuple[Target, ...]] = ContextVar("skyward_pools", default=())
 
@@ -24,6 +24,11 @@ def current_pool() -> Target | None:
     """The innermost pool that this context has entered, ``None`` if there is none."""
     entered = _entered.get()
     return entered[-1] if entered else None
+
+
+def entered() -> tuple[Target, ...]:
+    """The pools that this context has entered and not left, the innermost last."""
+    return _entered.get()
 
 
 def enter(pool: Target) -> None:

@@ -136,6 +136,7 @@ class Dispatcher:
             task = slot.release(sequence)
             if task is None:
                 return  # sent a second time after a reconnection
+            self._tasks.pop(task.number, None)  # ours to finish from here on, whoever closes the pool meanwhile
             assignment = self._scheduler.finished(task.number, slot.key)
             self._assign(assignment)
             task.seconds = head[1]
@@ -243,15 +244,14 @@ class Dispatcher:
         """A line of output has come from a node."""
         if self._events.wants(LogLine):
             line, stream, timestamp, slot, _ = head
-            instance = self.nodes[node].instance.id if node in self.nodes else ""
             self._events.emit(
-                LogLine(node, instance, line, timestamp, stream=stream, task_id=number or None, slot=slot)
+                LogLine(node, self._id_of(node), line, timestamp, stream=stream, task_id=number or None, slot=slot)
             )
 
     def measured(self, node: int, sample: dict[str, Any]) -> None:
         """A node has measured itself."""
-        if self._events.wants(Metrics) and node in self.nodes:
-            self._events.emit(Metrics(instance_id=self.nodes[node].instance.id, node=node, **sample))
+        if self._events.wants(Metrics) and (instance := self._id_of(node)):
+            self._events.emit(Metrics(instance_id=instance, node=node, **sample))
 
     def emitted(self, frame: Frame) -> None:
         """User code on a node has emitted an event."""
@@ -264,7 +264,16 @@ class Dispatcher:
             return
         self._events.emit(event)
 
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call ``function`` on the thread that frames arrive on."""
+        self._reactor.call_later(seconds, function)
+
     # inside
+
+    def _id_of(self, index: int) -> str:
+        """The machine that is a node now; empty when it is gone, which another thread may find at any time."""
+        node = self.nodes.get(index)
+        return "" if node is None else node.instance.id
 
     def _assign(self, assignment: Assignment | None) -> None:
         if assignment is None:
@@ -291,7 +300,7 @@ class Dispatcher:
             self._victims.pop(task.number, None)
         if self._events.wants(TaskCompleted):
             node, slot = task.place
-            instance = self.nodes[node].instance.id if node in self.nodes else ""
+            instance = self._id_of(node)
             said = None if task.error is None else f"{type(task.error).__name__}: {task.error}"
             self._events.emit(
                 TaskCompleted(task.number, task.name, node, slot, instance, task.seconds, said is None, said)

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from skyward import _interrupts, _signals
+from skyward import _clock, _interrupts, _signals
 from skyward._cost import CostMeter
 from skyward._display import make_display
 from skyward._events import EventBus
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from skyward._options import PoolOptions
     from skyward._reactor import Reactor
     from skyward._road import Road
+    from skyward._signals import Ending
     from skyward.spi.integration import Integration
 
 __all__ = ["Engine"]
@@ -73,12 +74,12 @@ class Engine:
         self._made_road: Road | None = None
         self._provisioning: concurrent.futures.Future[None] | None = None
         self._lock = threading.Lock()
-        self._cost = CostMeter()
         self._warned = False
         self._holding = False
         self._at_leave: list[Callable[[], None]] = []
         self._display = make_display(options.display)
         self._unsubscribe: list[Callable[[], None]] = []
+        self._endings: list[Ending] = []
 
     # entering
 
@@ -132,7 +133,7 @@ class Engine:
         """Start what `abort` waits for; `let_go` must follow."""
         if self._provisioning is not None:
             self._provisioning.cancel()
-        return _signals.in_background(self._abort, "skyward-abort")
+        return self._in_background(self._abort, "skyward-abort")
 
     def _abort(self) -> None:
         try:
@@ -149,6 +150,8 @@ class Engine:
                 now = _STATES.get(self.state, self.state)
                 raise UsageError(f"this pool {now}, and a pool is entered once: make a new sky.ComputePool(...)")
             self.state = "being entered"
+        self._clock = _clock.current()
+        self._cost = CostMeter(self._clock.monotonic)
         _open.add(self)
         _interrupts.hold()
         self._holding = True
@@ -161,6 +164,10 @@ class Engine:
         types = self._display.types
         if types:
             self._unsubscribe.append(self.events.subscribe(self._display.callback, types))
+        from skyward import _plugins
+
+        hooks = _plugins.hooks()
+        self._unsubscribe += [self.events.subscribe(observer.callback) for observer in hooks.observers]
         self._display.start()
         from skyward._dispatcher import Dispatcher
         from skyward._loop import LoopThread
@@ -170,7 +177,7 @@ class Engine:
         self._made_loop = LoopThread("skyward-loop")
         self._made_reactor = Reactor("skyward-io")
         self.dispatcher = Dispatcher(self.events, self.reactor)
-        self._made_road = Road(self._options, self.events, self.reactor, self.dispatcher, self._cost)
+        self._made_road = Road(self._options, self.events, self.reactor, self.dispatcher, self._cost, hooks=hooks)
         self._keep_leases()
         self._provisioning = self._loop.start(self._road.provision())
         return self._provisioning
@@ -178,7 +185,12 @@ class Engine:
     def complete(self) -> None:
         """The machines are there: take tasks."""
         self.state = "active"
-        self.dispatcher.on_node_lost = self._node_lost
+        with self.dispatcher.lock:
+            self.dispatcher.on_node_lost = self._node_lost
+            lost = self._road.lost_early()
+        for node, why in lost:
+            if not self._node_lost(node, why):
+                self.dispatcher.give_up(node.index)
         deadline = self._road.deadline
         if deadline is not None:
             moment = time.strftime("%H:%M:%S", time.localtime(deadline))
@@ -208,7 +220,7 @@ class Engine:
         deadline = self._road.deadline
         if deadline is None:
             return
-        left = deadline - time.time()
+        left = deadline - self._clock.time()
         if left <= min(_WARN_BEFORE, (self._options.spec.timeout or 0) / 2) and not self._warned:
             self._warned = True
             self.events.emit(TimeoutApproaching(left, deadline))
@@ -283,7 +295,7 @@ class Engine:
         self.require_active()
         for node in list(self.dispatcher.nodes.values()):
             node.extend(seconds)
-        self._road.deadline = time.time() + seconds
+        self._road.deadline = self._clock.time() + seconds
         self._warned = False
 
     def _node_lost(self, node: Node, why: str) -> bool:
@@ -327,7 +339,11 @@ class Engine:
 
     def ending(self) -> concurrent.futures.Future[None] | None:
         """Start what `leave` waits for; ``None`` when there is nothing to end. `let_go` must follow."""
-        return _signals.in_background(self._end, "skyward-leave") if self.is_active else None
+        return self._in_background(self._end, "skyward-leave") if self.is_active else None
+
+    def _in_background(self, function: Callable[[], None], name: str) -> Ending:
+        self._endings.append(_signals.in_background(function, name))
+        return self._endings[-1]
 
     async def _ended(self, ending: concurrent.futures.Future[None]) -> None:
         async def wait() -> None:
@@ -340,6 +356,8 @@ class Engine:
 
     def let_go(self) -> None:
         """The end is through, or was given up: give SIGTERM back. To be called on the thread that entered."""
+        for ending in self._endings:
+            ending.leave()
         with self._lock:
             holding, self._holding = self._holding, False
         if holding:

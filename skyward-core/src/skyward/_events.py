@@ -27,6 +27,9 @@ _log = logging.getLogger("skyward")
 BACKLOG = 100_000
 """So many events may wait for slow callbacks; beyond it those of `_PLENTIFUL` classes are dropped and counted."""
 
+PATIENCE = 0.25
+"""Seconds that the end of a call waits, at most, until what was said before it has been delivered."""
+
 _PLENTIFUL: frozenset[type] = frozenset({LogLine, Metrics})
 
 
@@ -85,6 +88,7 @@ class EventBus:
         self._unsettled = False
         self._mark = threading.Event()
         self._mark.set()
+        self._late = self._mark  # the last mark that was waited for in vain
         self._dropped = 0
         self._busy: _Subscription | None = None
 
@@ -128,10 +132,11 @@ class EventBus:
         for scope in active_scopes():
             scope.join(self)
 
-    def settle(self, timeout: float = 0.25) -> bool:
-        """Wait until all that was emitted before has been delivered, for ``timeout`` seconds at most.
+    def settle(self, timeout: float | None = None) -> bool:
+        """Wait until all that was emitted before has been delivered, for ``timeout`` seconds at most, or `PATIENCE`.
 
-        Returns whether it has been. Does nothing when called from a callback.
+        Returns whether it has been. Does nothing when called from a callback. Once `PATIENCE` was in vain, nobody waits
+        again before the callbacks have caught up: one that is slow costs one call a moment, and not each of them.
         """
         if not self._unsettled and self._mark.is_set():
             return True
@@ -143,7 +148,13 @@ class EventBus:
                 self._unsettled = False
                 self._queue.put(self._mark)
             mark = self._mark
-        return mark.wait(timeout)
+            if timeout is None and not self._late.is_set():
+                return False
+        if mark.wait(PATIENCE if timeout is None else timeout):
+            return True
+        if timeout is None:
+            self._late = mark
+        return False
 
     def close(self, timeout: float = 5.0) -> None:
         """Deliver what was emitted before, then end the thread. A second time changes nothing.

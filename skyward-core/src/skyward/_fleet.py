@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
-from skyward._asking import ask, bug, persistently, shielded, together
+from skyward._asking import NoAnswer, all_of, ask, bug, shielded
 from skyward._market import Seller
-from skyward._teardown import describe, sweep, terminate
+from skyward._teardown import LATE, sweep, terminate
+from skyward._watch import Watch
 from skyward.errors import PluginError, ProvisioningError, SkywardError, Transient
-from skyward.model.instance import Instance, InstanceState
+from skyward.model.instance import Instance
 from skyward.model.offer import Offer
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ _log = logging.getLogger("skyward.fleet")
 _GRACE = 10.0
 """Seconds that an order which is already under way may still take when its pool is cancelled: it is better to learn
 what it created than to have to look for it."""
-_UNKNOWN_FOR = 60.0
-"""Seconds after a launch in which a provider may not know its own machine yet."""
+LAUNCH_LIMIT = 300.0
+"""Seconds that a provider may take to answer to an order. Its machines need not run by then."""
+_SETTLE = 5.0
+"""Seconds for which a pool waits at its end for what an order may still bring forth that ended in an unknown way."""
 
 
 @frozen(eq=False)
@@ -43,6 +46,22 @@ class Machine:
     instance: Instance
 
 
+@define
+class _Doubt:
+    """What the orders of one provider may still bring forth that ended in an unclear way.
+
+    Attributes:
+        until: the moment of the loop's clock up to which that is worth looking for.
+        machines: of how many nothing is known. None for an error that by the contract means that nothing was created.
+    """
+
+    until: float = 0.0
+    machines: int = 0
+
+    def found(self, strays: Sequence[str]) -> None:
+        self.machines = max(self.machines - len(strays), 0)
+
+
 class Fleet:
     """Keeps what a pool has bought, and ends it.
 
@@ -50,20 +69,37 @@ class Fleet:
         pool_id: the tag that every machine of the pool bears.
         on_new: called with each machine as soon as it is known.
         on_gone: called with each machine once it is proven to be gone.
+        on_answer: called with each order that ended in a clear way.
     """
 
-    def __init__(self, pool_id: str, on_new: Callable[[Machine], None], on_gone: Callable[[Machine], None]) -> None:
+    def __init__(
+        self,
+        pool_id: str,
+        on_new: Callable[[Machine], None],
+        on_gone: Callable[[Machine], None],
+        on_answer: Callable[[LaunchRequest], None],
+    ) -> None:
         self._pool_id = pool_id
         self._on_new = on_new
         self._on_gone = on_gone
+        self._on_answer = on_answer
         self._machines: dict[tuple[Seller, str], Machine] = {}
         self._turns: dict[Seller, asyncio.Lock] = {}
-        self._asked: dict[Seller, bool] = {}  # who was given an order, and whether one ended in an unknown way
+        self._watches: dict[Seller, Watch] = {}
+        self._guards: dict[Seller, Watch] = {}
+        self._orders: dict[asyncio.Task[list[object]], tuple[Seller, LaunchRequest]] = {}  # those under way
+        self._doubts: dict[Seller, _Doubt] = {}  # of everyone who was given an order
 
     @property
     def machines(self) -> list[Machine]:
         """The machines that are not proven to be gone."""
         return list(self._machines.values())
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether an order may bring forth a machine yet of which nobody has told."""
+        now = asyncio.get_running_loop().time()
+        return any(doubt.machines > 0 and now < doubt.until for doubt in self._doubts.values())
 
     async def launch(self, seller: Seller, request: LaunchRequest) -> list[Machine]:
         """Give an order. A cancellation waits a little for its answer, so that what it created is known.
@@ -73,44 +109,65 @@ class Fleet:
             PluginError: the provider broke its contract.
         What an order that failed in an unclear way may have created is ended before its error is raised.
         """
-        self._asked.setdefault(seller, False)
+        self._doubts.setdefault(seller, _Doubt())
         # One at a time, so that looking for what one order left behind never finds what another one is bringing.
         async with self._turns.setdefault(seller, asyncio.Lock()):
             return await self._launch(seller, request)
 
     async def _launch(self, seller: Seller, request: LaunchRequest) -> list[Machine]:
         async def launched() -> list[object]:
-            return list(await seller.session.launch(request))
+            answer: object = await seller.session.launch(request)
+            return list(answer) if isinstance(answer, Iterable) else [answer]
 
-        order = asyncio.ensure_future(ask(seller.provider, "launch", launched()))
+        order = asyncio.ensure_future(ask(seller.provider, "launch", launched(), LAUNCH_LIMIT))
+        self._orders[order] = seller, request
         try:
-            await asyncio.shield(order)
-        except asyncio.CancelledError:
-            await shielded(self._cut_off(order, seller, request))
+            await asyncio.wait([order])
+        except BaseException:
+            await shielded(self._cut_off(order))
             raise
-        except (PluginError, Transient):
+        machines = self._conclude(order)
+        if isinstance(order.exception(), (PluginError, Transient)):
             await self._end_strays(seller)
-            raise
-        return await self._accept(seller, request, order.result())
+        answer = order.result()
+        nodes = {machine.instance.node for machine in machines}
+        if len(answer) == len(machines) == len(nodes) and nodes <= set(request.nodes):
+            return machines
+        self._doubt(seller, 0)
+        await self._end_strays(seller, machines)
+        raise bug(seller.provider, "launch", f"an answer that is not machines for the nodes {request.nodes}: {answer}")
 
-    async def _cut_off(self, order: asyncio.Task[list[object]], seller: Seller, request: LaunchRequest) -> None:
+    async def _cut_off(self, order: asyncio.Task[list[object]]) -> None:
         """The pool does not want the order any more: see what becomes of it."""
         await asyncio.wait([order], timeout=_GRACE)
         order.cancel()
         await asyncio.wait([order], timeout=_GRACE)
-        if order.done() and not order.cancelled() and order.exception() is None:
-            self._note(seller, request, order.result())
-        else:
-            self._asked[seller] = True
+        self._conclude(order)
 
-    async def _accept(self, seller: Seller, request: LaunchRequest, answer: list[object]) -> list[Machine]:
-        """Take in what a provider says that it has launched."""
-        machines = self._note(seller, request, answer)
-        nodes = {machine.instance.node for machine in machines}
-        if len(answer) == len(machines) == len(nodes) and nodes <= set(request.nodes):
-            return machines
-        await self._end_strays(seller, machines)
-        raise bug(seller.provider, "launch", f"an answer that is not machines for the nodes {request.nodes}: {answer}")
+    def _conclude(self, order: asyncio.Task[list[object]]) -> list[Machine]:
+        """Book what became of an order; returns the machines that are new by it.
+
+        By the contract an error means that nothing was created. A passing failure may all the same be a lost reply,
+        which is worth a look; of an order without an answer, or with a plugin's mistake for one, nothing is known.
+        """
+        seller, request = self._orders.pop(order, (None, None))
+        if seller is None or request is None:
+            return []
+        answered = order.done() and not order.cancelled()
+        error = order.exception() if answered else None
+        if not answered or isinstance(error, (NoAnswer, PluginError)):
+            self._doubt(seller, len(request.nodes))
+            return []
+        if isinstance(error, Transient):
+            self._doubt(seller, 0)
+        machines = [] if error is not None else self._note(seller, request, order.result())
+        self._on_answer(request)
+        return machines
+
+    def _doubt(self, seller: Seller, machines: int) -> None:
+        doubt = self._doubts[seller]
+        doubt.until = asyncio.get_running_loop().time() + LATE
+        doubt.machines += machines
 
     def _note(self, seller: Seller, request: LaunchRequest, answer: list[object]) -> list[Machine]:
         """Book the new machines in an answer."""
@@ -125,10 +182,9 @@ class Fleet:
 
     async def _end_strays(self, seller: Seller, machines: Sequence[Machine] = ()) -> None:
         """After a plugin's mistake: end what it may have created. What fails here is done again at the pool's end."""
-        self._asked[seller] = True
         try:
             await self.end(machines)
-            await sweep(seller, self._pool_id, known=self._ids(seller), settle=False)
+            self._doubts[seller].found(await sweep(seller, self._pool_id, known=self._ids(seller)))
         except SkywardError as error:
             _log.warning("%s may still have machines that it did not tell of: %s", seller.provider.name, error)
 
@@ -137,44 +193,26 @@ class Fleet:
 
     # until they run
 
-    async def until_running(self, machines: Iterable[Machine]) -> list[Machine]:
-        """Poll until every machine runs; returns them as they are then, in the given order.
+    async def until_running(self, machine: Machine) -> Machine:
+        """Wait until a machine runs; returns it as it is then.
 
         Raises:
-            ProvisioningError: one has ended, or its provider does not know it any more.
+            MachineLost: it has ended, or its provider does not know it any more.
         """
-        bought = list(machines)
-        by_seller: dict[Seller, list[Machine]] = {}
-        for machine in bought:
-            by_seller.setdefault(machine.seller, []).append(machine)
-        await together(self._poll(seller, of_it) for seller, of_it in by_seller.items())
-        return [self._machines[machine.seller, machine.instance.id] for machine in bought]
+        watch = self._watches.setdefault(machine.seller, Watch(machine.seller))
+        found = await watch.until_running(machine.instance.id)
+        now = evolve(machine, instance=evolve(found, node=machine.instance.node, offer=machine.offer))
+        self._machines[machine.seller, machine.instance.id] = now
+        return now
 
-    async def _poll(self, seller: Seller, machines: Sequence[Machine]) -> None:
-        waiting = {machine.instance.id: machine for machine in machines}
-        loop = asyncio.get_running_loop()
-        known_by = loop.time() + _UNKNOWN_FOR
+    async def make_ready[T](self, machine: Machine, work: Coroutine[Any, Any, T]) -> T:
+        """Do something with a running machine; when that ends meanwhile, it is cut off.
 
-        async def look() -> None:
-            ids = list(waiting)
-            found = await describe(seller, ids)
-            for instance_id in ids:
-                instance = found.get(instance_id)
-                if instance is None and loop.time() < known_by:
-                    continue
-                if instance is None or instance.state is InstanceState.GONE:
-                    raise ProvisioningError(
-                        f"machine {instance_id} of {seller.provider.name} ended before it was ready; its provider's "
-                        "console may say why"
-                    )
-                if instance.state is InstanceState.RUNNING:
-                    machine = waiting.pop(instance_id)
-                    now = evolve(instance, node=machine.instance.node, offer=machine.offer)
-                    self._machines[seller, instance_id] = evolve(machine, instance=now)
-            if waiting:
-                raise _NotYet
-
-        await persistently(look, on=(_NotYet, Transient), first=0.25, longest=5)
+        Raises:
+            MachineLost: the machine has ended.
+        """
+        watch = self._guards.setdefault(machine.seller, Watch(machine.seller, over_running=True))
+        return await watch.over(machine.instance.id, work)
 
     # the end
 
@@ -187,7 +225,7 @@ class Fleet:
         by_seller: dict[Seller, list[Machine]] = {}
         for machine in machines:
             by_seller.setdefault(machine.seller, []).append(machine)
-        answers = await asyncio.gather(*(self._end(seller, of_it) for seller, of_it in by_seller.items()))
+        answers = await all_of(self._end(seller, of_it) for seller, of_it in by_seller.items())
         _raise_if([answer for answer in answers if answer])
 
     async def _end(self, seller: Seller, machines: Sequence[Machine]) -> str:
@@ -208,16 +246,18 @@ class Fleet:
         Raises:
             ProvisioningError: naming what may still run.
         """
-        sellers = dict.fromkeys([*self._asked, *(machine.seller for machine in self.machines)])
-        answers = await asyncio.gather(*(self._end_all(seller) for seller in sellers))
+        answers = await all_of(self._end_all(seller) for seller in self._doubts)
         _raise_if([answer for answer in answers if answer])
 
     async def _end_all(self, seller: Seller) -> str:
+        await self._no_more_orders(seller)
         known = [machine for machine in self.machines if machine.seller is seller]
         failed = await self._end(seller, known) if known else ""
-        doubtful = self._asked.get(seller, True)
+        doubt = self._doubts[seller]
+        doubtful = asyncio.get_running_loop().time() < doubt.until
         try:
-            await sweep(seller, self._pool_id, known=self._ids(seller), settle=doubtful)
+            strays = await sweep(seller, self._pool_id, known=self._ids(seller), settle=_SETTLE if doubtful else 0)
+            doubt.found(strays)
         except Exception as error:  # noqa: BLE001  as above
             _log.debug("looking for what is left failed", exc_info=True)
             if doubtful or isinstance(error, ProvisioningError):
@@ -226,9 +266,16 @@ class Fleet:
             _log.warning("%s cannot list what pool %s left: %s", seller.provider.name, self._pool_id, error)
         return failed
 
-
-class _NotYet(Exception):
-    """Some machine does not run yet."""
+    async def _no_more_orders(self, seller: Seller) -> None:
+        """See every order through of which whoever gave it has let go, because something befell that as well."""
+        left = [order for order, (of, _) in self._orders.items() if of is seller]
+        try:
+            await all_of(self._cut_off(order) for order in left)
+        except Exception:  # noqa: BLE001  what an order has created is looked for in any case
+            _log.debug("an order could not be seen through", exc_info=True)
+        for order in left:
+            order.cancel()
+            self._conclude(order)
 
 
 def _raise_if(failures: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
-"""What a user's own selector sees of a provider."""
+"""What a selector sees of a provider, and core's own selectors."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from skyward._selection import fits
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     from skyward.model.machine import MachineType
     from skyward.model.offer import Offer
     from skyward.model.spec import ComputeSpec
+    from skyward.spi.selector import ProviderView, Selector
 
-__all__ = ["ProviderHandle", "select_available", "select_cheapest", "select_first"]
+__all__ = ["SELECTORS", "ProviderHandle", "select_available", "select_cheapest", "select_first"]
 
 
 class ProviderHandle:
@@ -69,22 +71,31 @@ def _lowest(prices: Sequence[float | None]) -> float | None:
     return min((price for price in prices if price is not None), default=None)
 
 
-def select_first(providers: tuple[ProviderHandle, ...], spec: ComputeSpec) -> ProviderHandle:
+def select_first(providers: tuple[ProviderView, ...], spec: ComputeSpec, /) -> ProviderView:
     """The first provider of the list."""
     del spec
     return providers[0]
 
 
-def select_available(providers: tuple[ProviderHandle, ...], spec: ComputeSpec) -> ProviderHandle:
-    """The first provider that has an offer; the first of all when none has."""
-    return next((provider for provider in providers if provider.offers(spec)), providers[0])
+def select_available(providers: tuple[ProviderView, ...], spec: ComputeSpec, /) -> ProviderView:
+    """The first provider that has something to sell; the first of all when none has."""
+    return next((provider for provider in providers if _on_sale(provider, spec)), providers[0])
 
 
-def select_cheapest(providers: tuple[ProviderHandle, ...], spec: ComputeSpec) -> ProviderHandle:
+def select_cheapest(providers: tuple[ProviderView, ...], spec: ComputeSpec, /) -> ProviderView:
     """The provider with the lowest price; unknown prices count as the highest."""
 
-    def lowest(provider: ProviderHandle) -> float:
-        price = _lowest([offer.price for offer in provider.offers(spec)])
-        return float("inf") if price is None else price
+    def lowest(provider: ProviderView) -> float:
+        price = _lowest([offer.price for offer in _on_sale(provider, spec)])
+        return math.inf if price is None else price
 
     return min(providers, key=lowest)
+
+
+def _on_sale(provider: ProviderView, spec: ComputeSpec) -> list[Offer]:
+    """The offers that are not known to be sold out."""
+    return [offer for offer in provider.offers(spec) if offer.capacity != 0]
+
+
+SELECTORS: dict[str, Selector] = {"first": select_first, "cheapest": select_cheapest, "available": select_available}
+"""Core's own by their names."""

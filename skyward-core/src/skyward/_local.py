@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 from skyward import _ledger, _local_processes
+from skyward._selection import fits
 from skyward.errors import Unavailable
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
@@ -67,18 +68,17 @@ class LocalSession:
         if spec.image.apt:
             _require_packages(spec.image.apt)
         accelerator = _local_processes.accelerator_here() if spec.accelerator is not None else None
-        return [
-            Offer(
-                provider=Local.name,
-                instance_type="process",
-                region="localhost",
-                price=0.0,
-                on_demand_price=0.0,
-                vcpu=os.cpu_count() or 1,
-                memory_gb=_local_processes.memory_here() / 1e9 if spec.memory_gb is not None else 0.0,
-                accelerator=accelerator,
-            )
-        ]
+        here = Offer(
+            provider=Local.name,
+            instance_type="process",
+            region="localhost",
+            price=0.0,
+            on_demand_price=0.0,
+            vcpu=os.cpu_count() or 1,
+            memory_gb=_local_processes.memory_here() / 1e9 if spec.memory_gb is not None else 0.0,
+            accelerator=accelerator,
+        )
+        return [here] if fits(here, spec) else []
 
     async def launch(self, request: LaunchRequest, /) -> Sequence[Instance]:
         """Start the supervisors, all at once."""
@@ -114,7 +114,7 @@ class LocalSession:
     def _home(self) -> str:
         """The pool's folder. The last node that ends by itself removes it, so it may have to be made again."""
         if not self._folders or not os.path.isdir(self._folders[-1]):
-            self._folders.append(_private_folder())
+            self._folders.append(private_folder())
         return self._folders[-1]
 
     async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
@@ -123,22 +123,22 @@ class LocalSession:
         for name in ids:
             if name in self._machines and self._processes[name].process.poll() is None:
                 found[name] = self._machines[name]
+        if strangers := {name for name in ids if name not in self._machines}:
+            found |= {mark.name: _instance(mark) for mark in _local_processes.find(None, strangers)}
         return found
 
     async def terminate(self, ids: Sequence[str], /) -> None:
-        """End the processes and remove the folders."""
+        """End the processes and remove the folders; also of machines that another client has started."""
         await _local_processes.end([self._processes[name] for name in ids if name in self._processes])
+        if strangers := {name for name in ids if name not in self._processes}:
+            await _local_processes.end_marked(strangers)
         for name in ids:  # only now, so that whoever asks a second time meanwhile waits as well
             self._machines.pop(name, None)
             self._processes.pop(name, None)
 
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """Find supervisors and whatever they started by the marks in the environment of each process."""
-        marked = _local_processes.find(pool_id)
-        return [
-            Instance(id=mark.name, state=InstanceState.RUNNING, pool_id=mark.pool_id, details={"pids": mark.pids})
-            for mark in marked
-        ]
+        return [_instance(mark) for mark in _local_processes.find(pool_id)]
 
     def transport(self, instance: Instance, wire: Wire, /) -> LocalTransport:
         """The Unix sockets of a machine."""
@@ -151,6 +151,23 @@ class LocalSession:
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
         self._folders.clear()
+        for machine in self._processes.values():
+            if machine.process.poll() is None:
+                machine.process.returncode = 0  # it goes on without us, and Popen would warn that nobody waits for it
+        self._processes.clear()
+
+
+def _instance(mark: _local_processes.Mark) -> Instance:
+    """What its marks tell of a machine."""
+    return Instance(
+        id=mark.name,
+        state=InstanceState.RUNNING,
+        pool_id=mark.pool_id,
+        deadline=mark.deadline,
+        owner=mark.owner,
+        client=mark.client,
+        details={"pids": mark.pids},
+    )
 
 
 def _require_packages(names: Sequence[str]) -> None:
@@ -164,7 +181,7 @@ def _require_packages(names: Sequence[str]) -> None:
         )
 
 
-def _private_folder() -> str:
+def private_folder() -> str:
     """A new folder that only this user may enter, with a path short enough for sockets."""
     for base in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"):  # noqa: S108  made private
         if base and len(base) + len("/skyward-12345678") + _LONGEST_SOCKET <= _SOCKET_PATH_LIMIT:

@@ -11,11 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from skyward.errors import Transient
 from skyward.worker.greeting import listen
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
     from skyward.model.accelerator import Accelerator
     from skyward.spi.provider import PoolIdentity
 
-__all__ = ["Machine", "Mark", "accelerator_here", "end", "find", "memory_here", "start"]
+__all__ = ["Machine", "Mark", "accelerator_here", "end", "end_marked", "find", "memory_here", "start"]
 
 _NODE = "SKYWARD_NODE"
 _POOL = "SKYWARD_POOL"
 _OWNER = "SKYWARD_OWNER"
 _DEADLINE = "SKYWARD_DEADLINE"
-_PATIENCE = 2.0
-"""Seconds that a supervisor may take to end itself before it is killed."""
+_CLIENT = "SKYWARD_CLIENT"
+_PATIENCE = 8.0
+"""Seconds that a supervisor may take to end itself before it is killed. It gives what its tasks have left behind up to
+5 s, and only it knows of all of that."""
 
 
 @frozen
@@ -55,6 +57,9 @@ class Mark:
     name: str
     pool_id: str
     pids: tuple[int, ...]
+    owner: str = ""
+    client: str = ""
+    deadline: float | None = None
 
 
 def start(name: str, folder: str, identity: PoolIdentity) -> Machine:
@@ -74,6 +79,7 @@ def start(name: str, folder: str, identity: PoolIdentity) -> Machine:
         _NODE: name,
         _POOL: identity.pool_id,
         _OWNER: identity.owner,
+        _CLIENT: identity.client,
         _DEADLINE: "" if identity.deadline is None else f"{identity.deadline:.0f}",
     }
     read, write = os.pipe()
@@ -105,17 +111,33 @@ async def end(machines: Sequence[Machine]) -> None:
             machine.process.kill()
         await _ended(machines, _PATIENCE)
     # A task may have started processes in sessions of their own; they still bear the machine's name.
-    names = {machine.name for machine in machines}
+    await _signal_marked({machine.name for machine in machines}, signal.SIGKILL)
+    for machine in machines:
+        shutil.rmtree(machine.folder, ignore_errors=True)
+
+
+async def end_marked(names: AbstractSet[str]) -> None:
+    """End machines that another process has started. Idempotent.
+
+    Raises:
+        Transient: as `end`.
+    """
+    with contextlib.suppress(Transient):  # so that a supervisor may remove its folder
+        await _signal_marked(names, signal.SIGTERM)
+    await _signal_marked(names, signal.SIGKILL)
+
+
+async def _signal_marked(names: AbstractSet[str], number: signal.Signals) -> None:
+    """Send a signal to the processes that bear these names until there are none."""
     limit = time.monotonic() + _PATIENCE
     while left := [pid for mark in find(None, names) for pid in mark.pids]:
         if time.monotonic() > limit:
-            raise Transient(f"processes {left} do not end although they were killed")
+            raise Transient(f"processes {left} do not end although they were sent {number.name}")
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        await asyncio.sleep(0.001)  # the kernel takes a moment to remove them; nothing announces it
-    for machine in machines:
-        shutil.rmtree(machine.folder, ignore_errors=True)
+                os.kill(pid, number)
+        # The kernel takes a moment to remove them; nothing announces it.
+        await asyncio.sleep(0.001 if number == signal.SIGKILL else 0.05)
 
 
 async def _ended(machines: Sequence[Machine], seconds: float) -> bool:
@@ -149,12 +171,20 @@ async def _exit_of(process: subprocess.Popen[bytes]) -> None:
 
 def find(pool_id: str | None, names: AbstractSet[str] | None = None) -> list[Mark]:
     """Find the processes of local machines: of one pool or of all, or of those with these names."""
-    pids: dict[tuple[str, str], list[int]] = {}
+    found: dict[tuple[str, str], Mark] = {}
     for pid, environment in _environments():
         node, pool = environment.get(_NODE), environment.get(_POOL)
         if node and pool and pool_id in (None, pool) and (names is None or node in names):
-            pids.setdefault((node, pool), []).append(pid)
-    return [Mark(node, pool, tuple(members)) for (node, pool), members in pids.items()]
+            mark = found.get((node, pool)) or _mark(node, pool, environment)
+            found[node, pool] = evolve(mark, pids=(*mark.pids, pid))
+    return list(found.values())
+
+
+def _mark(node: str, pool: str, environment: Mapping[str, str]) -> Mark:
+    deadline = None
+    with contextlib.suppress(ValueError):  # it is empty for a machine that has none
+        deadline = float(environment.get(_DEADLINE, ""))
+    return Mark(node, pool, (), environment.get(_OWNER, ""), environment.get(_CLIENT, ""), deadline)
 
 
 def _environments() -> Iterator[tuple[int, dict[str, str]]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from skyward.model.image import Image
 
 __all__ = ["LocalTransport"]
+
+_log = logging.getLogger("skyward.road")
+
+_told: weakref.WeakSet[Wire] = weakref.WeakSet()
+"""The pools, by their wires, whose log says already that steps are not run."""
 
 
 class LocalTransport:
@@ -37,10 +44,14 @@ class LocalTransport:
     async def bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step] = (), /) -> Interpreter:
         """Build the environment that the image asks for; nothing for an image without packages.
 
-        ``steps`` are not run: this machine is the user's own.
+        No ``steps`` are run: they are written for a machine of the pool's own, and this one is the user's.
         """
         from skyward.model.image import client_python
 
+        if steps and self._wire not in _told:
+            _told.add(self._wire)
+            named = ", ".join(f"{step.name!r} of {step.origin or 'a plugin'}" for step in steps)
+            _log.info("bootstrap steps are not run, because local nodes are processes of this machine: %s", named)
         if not image.pip and image.python == client_python():
             return Interpreter()
         async with self._kept_alive():
@@ -113,12 +124,13 @@ class _Deaf:
 
 
 async def _build(image: Image, report: PhaseReport) -> Interpreter:
+    from skyward._discovery import packages
     from skyward._environment import ensure_environment
     from skyward._payload import stage
 
     python = await ensure_environment(image, extra=("psutil",), report=report)
     begun = time.monotonic()
     report("skyward", "started", None)
-    payload = await stage()
+    payload = await stage(packages())
     report("skyward", "completed", time.monotonic() - begun)
     return Interpreter(python=str(python), front=(str(payload.front),), back=(str(payload.back),))

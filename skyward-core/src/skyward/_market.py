@@ -1,32 +1,32 @@
-"""Buying: open the providers, gather their offers, order them, and launch until there are machines enough."""
+"""The providers of a pool: open them, gather their offers, and make orders of these."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from attrs import frozen
+from attrs import define, evolve, frozen
 
-from skyward._asking import ask, persistently, together
+from skyward._asking import NoAnswer, all_of, ask, let_go, persistently, together
+from skyward._buying import Buyer, said
+from skyward._client import this_client
 from skyward._handles import ProviderHandle
-from skyward._selection import Order, fits, plan, rank_providers
+from skyward._hooks import Aside
+from skyward._selection import Order, fits, plan, rank, wanted
 from skyward.errors import (
-    AllProvidersFailedError,
     AuthenticationFailed,
-    ConfigurationError,
     NoAvailableProviderError,
-    PluginError,
-    ProviderError,
-    ProvisioningError,
     SkywardError,
 )
 from skyward.model.offer import Offer
-from skyward.spi.provider import LaunchRequest, PoolIdentity, Provider, Session
+from skyward.spi.provider import PoolIdentity, Provider, Session
 
 if TYPE_CHECKING:
-    from skyward._fleet import Fleet, Machine
+    from skyward._fleet import Machine
     from skyward._options import PoolOptions
     from skyward.model.spec import ComputeSpec
 
@@ -34,8 +34,9 @@ __all__ = ["Identify", "Market", "Seller"]
 
 _log = logging.getLogger("skyward.market")
 
-_PATIENCE = 60.0
-"""Seconds that one provider may take over opening and offers before the others go on without it."""
+ANSWER_LIMIT = 30.0
+"""Seconds that a provider may take to open its session, and as many to name its offers, further attempts included.
+Then the others go on without it."""
 
 
 @frozen
@@ -52,13 +53,18 @@ class Identify:
         """The identity, with the lease that the user or else the provider sets."""
         lease = provider.capabilities.default_lease if self.lease == "provider" else self.lease
         return PoolIdentity(
-            pool_id=self.pool_id, owner=self.owner, deadline=self.deadline, lease=lease, token=self.token
+            pool_id=self.pool_id,
+            owner=self.owner,
+            deadline=self.deadline,
+            lease=lease,
+            token=self.token,
+            client=this_client(),
         )
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Seller:
-    """A provider with its open session and what it offered. Each is equal to itself only."""
+    """A provider with its open session and what it offered last. Each is equal to itself only."""
 
     provider: Provider
     session: Session
@@ -72,15 +78,17 @@ class Market:
     Args:
         options: the pool's request.
         identify: makes the identity towards each provider.
+        buyer: gives the orders.
     """
 
-    def __init__(self, options: PoolOptions, identify: Identify) -> None:
+    def __init__(self, options: PoolOptions, identify: Identify, buyer: Buyer) -> None:
         self.sellers: list[Seller] = []
         self.sessions: list[tuple[Provider, Session]] = []
         """Every session that was opened, those of providers included whose offers failed."""
         self._options = options
         self._identify = identify
-        self._answers: list[tuple[str, str]] = []
+        self._buyer = buyer
+        self._answers: list[tuple[str, str, Seller | None]] = []
 
     @property
     def lease(self) -> float | None:
@@ -104,10 +112,10 @@ class Market:
         for provider, outcome in zip(providers, outcomes, strict=True):
             if isinstance(outcome, Seller):
                 self.sellers.append(outcome)
-                self._answers.append((provider.name, f"{len(outcome.offers)} fitting offer(s)"))
+                self._answers.append((provider.name, f"{len(outcome.offers)} fitting offer(s)", outcome))
             else:
                 failures.append(outcome)
-                self._answers.append((provider.name, str(outcome)))
+                self._answers.append((provider.name, said(outcome), None))
                 _log.warning("%s cannot be used: %s", provider.name, outcome)
         if self.sellers:
             return
@@ -118,31 +126,59 @@ class Market:
     async def _open(self, provider: Provider) -> Seller | SkywardError:
         identity = self._identify.towards(provider)
         spec = self._options.spec
-        timer = asyncio.timeout(_PATIENCE)
+
+        async def opened() -> Session:
+            session = await provider.open(identity)
+            self.sessions.append((provider, session))
+            return session
+
         try:
-            async with timer:
-                session = await persistently(lambda: ask(provider, "open", provider.open(identity)), attempts=4)
-                self.sessions.append((provider, session))
-                offers = await persistently(lambda: ask(provider, "offers", _fitting(session, spec)), attempts=4)
+            session = await _answered(provider, "open", opened)
+            offers = await _answered(provider, "offers", lambda: _fitting(session, spec))
         except AuthenticationFailed:
             raise
         except SkywardError as error:
             return error
-        except TimeoutError:
-            if not timer.expired():
-                raise
-            return ProvisioningError(f"{provider.name} did not answer within {_PATIENCE:g} s")
         return Seller(provider, session, offers, identity.lease)
 
-    async def orders(self, nodes: Iterable[int]) -> list[Order]:
-        """What to buy for these nodes, with the offers to try in turn.
+    async def refresh(self) -> None:
+        """Ask the providers for their offers anew. One that does not answer is taken at its last word."""
+        await together(self._refresh(seller) for seller in self.sellers)
+
+    async def _refresh(self, seller: Seller) -> None:
+        spec = self._options.spec
+        try:
+            seller.offers = await _answered(seller.provider, "offers", lambda: _fitting(seller.session, spec))
+        except SkywardError as error:
+            _log.warning("the earlier offers of %s have to do: %s", seller.provider.name, error)
+
+    async def orders(
+        self, nodes: Iterable[int], last: Callable[[Seller, Offer], bool] = lambda _seller, _offer: False
+    ) -> list[Order]:
+        """What to buy for these nodes, with the offers to try in turn; those for which ``last`` is true after the rest.
 
         Raises:
             NoAvailableProviderError: nobody offers it; each provider's answer is in the message.
-            ConfigurationError: the user's own selection chose none of the providers.
+            PluginError: a plugin's selection or allocation failed or broke its contract.
+            ConfigurationError: the user's own selection or allocation broke the contract. What else one of them raises
+                arrives as itself.
         """
-        offers = [seller.offers for seller in self.sellers]
-        orders = plan(offers, await self._ranking(), self._options.allocation, list(nodes))
+        planning = contextvars.copy_context().run  # a user's own function may look at the context
+        orders = await asyncio.get_running_loop().run_in_executor(Aside(), planning, self._plan, list(nodes))
+        return [
+            evolve(order, offers=tuple(sorted(order.offers, key=lambda bid: last(self.sellers[bid.seller], bid.offer))))
+            for order in orders
+        ]
+
+    def _plan(self, nodes: list[int]) -> list[Order]:
+        """The choices, off the event loop: they may be a user's or a plugin's code."""
+        options, allocation = self._options, self._options.allocation
+        handles = [
+            ProviderHandle(seller.provider.name, wanted(seller.offers, allocation, len(nodes)))
+            for seller in self.sellers
+        ]
+        ranking = rank(handles, options.selection, options.spec)
+        orders = plan([seller.offers for seller in self.sellers], ranking, allocation, nodes)
         if not all(order.offers for order in orders):
             raise NoAvailableProviderError(self._nothing())
         return orders
@@ -160,95 +196,60 @@ class Market:
                 f"no provider offers {', '.join(wish)} with this allocation: what fits is {markets.pop()} only "
                 f"({self._said()}); choose another allocation, or add a provider"
             )
+        if markets:
+            return (
+                f"the allocation {self._options.allocation.title!r} takes too little of what fits {', '.join(wish)} "
+                f"({self._said()}); choose another allocation, or add a provider"
+            )
         return (
             f"no provider offers {', '.join(wish)} ({self._said()}); ask for less, for another accelerator, or add a "
             "provider"
         )
 
     def _said(self) -> str:
-        return "; ".join(f"{name}: {answer}" for name, answer in self._answers)
+        return "; ".join(f"{name}: {answer}" for name, answer, _ in self._answers)
 
-    async def _ranking(self) -> list[int]:
-        selection = self._options.selection
-        if not callable(selection):
-            return rank_providers([seller.offers for seller in self.sellers], selection, self._options.allocation)
-        handles = tuple(ProviderHandle(seller.provider.name, seller.offers) for seller in self.sellers)
-        chosen = await asyncio.to_thread(selection, handles, self._options.spec)
-        for index, handle in enumerate(handles):
-            if chosen is handle:
-                return [index, *(other for other in range(len(handles)) if other != index)]
-        raise ConfigurationError(
-            f"the selection {getattr(selection, '__name__', selection)!r} returned {chosen!r}; return one of the "
-            "providers that it was given"
-        )
+    async def buy(self, orders: Sequence[Order]) -> list[Machine]:
+        """Launch orders; see `Buyer.buy`."""
+        return await self._buyer.buy(orders, self.sellers, self._not_asked)
 
-    async def buy(self, order: Order, fleet: Fleet, before: Callable[[Offer, Sequence[int]], None]) -> list[Machine]:
-        """Launch an order, offer after offer, until it is whole. What was launched is with the fleet at any moment.
-
-        Args:
-            order: what to buy.
-            fleet: takes the machines.
-            before: called with an offer and the nodes that it is for, before it is ordered.
-
-        Raises:
-            AllProvidersFailedError: the offers ran out first; what each answered is in the message.
-            AuthenticationFailed: at once, whatever other offers there are.
-        """
-        missing = list(order.nodes)
-        bought: list[Machine] = []
-        answers: list[str] = []
-        broken: dict[Seller, PluginError] = {}
-        for candidate in order.offers:
-            seller, offer = self.sellers[candidate.seller], candidate.offer
-            nodes = missing if offer.capacity is None else missing[: offer.capacity]
-            if seller in broken:
-                continue
-            if not nodes:
-                answers.append(f"{_named(offer)}: no capacity")
-                continue
-            before(offer, nodes)
-            try:
-                got = await self._launch(seller, offer, nodes, fleet)
-            except AuthenticationFailed:
-                raise
-            except (ProviderError, PluginError) as error:
-                answers.append(f"{_named(offer)}: {error}")
-                _log.info("no machine from %s", answers[-1])
-                if isinstance(error, PluginError):
-                    broken[seller] = error
-                continue
-            bought += got
-            there = {machine.instance.node for machine in got}
-            missing = [node for node in missing if node not in there]
-            if not missing:
-                return bought
-            answers.append(f"{_named(offer)}: {len(got)} machine(s) of {len(got) + len(missing)}")
-        raise AllProvidersFailedError(
-            f"{len(missing)} of {len(order.nodes)} machine(s) could not be had: {'; '.join(answers)}; try again later, "
-            "ask for fewer or for others, or add a provider"
-        ) from next(iter(broken.values()), None)
-
-    async def _launch(self, seller: Seller, offer: Offer, nodes: Sequence[int], fleet: Fleet) -> list[Machine]:
-        """Launch machines of one offer, again after a passing failure."""
-        request = LaunchRequest(offer=offer, nodes=tuple(nodes), spec=self._options.spec)
-        return await persistently(lambda: fleet.launch(seller, request), attempts=3)
+    def _not_asked(self, asked: set[Seller]) -> list[str]:
+        """What the other providers answered."""
+        return [f"{name}: {answer}" for name, answer, seller in self._answers if seller not in asked]
 
     async def close(self) -> None:
         """Close every session. What goes wrong is logged: by now nothing depends on it."""
         sessions, self.sessions = self.sessions, []
-        await asyncio.gather(*(_close(provider, session) for provider, session in sessions))
+        await all_of(let_go(provider, "close", session.close) for provider, session in sessions)
+
+
+async def _answered[T](provider: Provider, what: str, call: Callable[[], Awaitable[T]]) -> T:
+    """Ask a provider, again after a passing failure, for a limited time."""
+    timer = asyncio.timeout(ANSWER_LIMIT)
+    try:
+        async with timer:
+            return await persistently(lambda: ask(provider, what, call()), attempts=4)
+    except TimeoutError as error:
+        if not timer.expired():
+            raise
+        raise NoAnswer(f"{provider.name} did not answer to {what} within {ANSWER_LIMIT:g} s") from error
 
 
 async def _fitting(session: Session, spec: ComputeSpec) -> tuple[Offer, ...]:
-    return tuple(offer for offer in await session.offers(spec) if fits(offer, spec))
+    return tuple(offer for offer in await session.offers(spec) if _sound(offer) and fits(offer, spec))
 
 
-async def _close(provider: Provider, session: Session) -> None:
-    try:
-        await ask(provider, "close", session.close(), 15)
-    except SkywardError as error:
-        _log.warning("the session with %s could not be closed: %s", provider.name, error)
-
-
-def _named(offer: Offer) -> str:
-    return f"{offer.provider} {offer.instance_type} ({offer.market}, {offer.region})"
+def _sound(offer: object) -> bool:
+    """Refuse an offer that cannot be: once it is bought it is too late."""
+    if not isinstance(offer, Offer):
+        raise TypeError(f"{offer!r} is no offer")
+    prices = [price for price in (offer.price, offer.on_demand_price) if price is not None]
+    if not all(0 <= price < math.inf for price in prices):
+        raise ValueError(f"the price of {offer.instance_type} must be 0 or more or None, not {prices}")
+    if not 0 < offer.billing_quantum < math.inf:
+        raise ValueError(f"the billing quantum of {offer.instance_type} must be positive, not {offer.billing_quantum}")
+    if offer.capacity is not None and offer.capacity < 0:
+        raise ValueError(f"the capacity of {offer.instance_type} must be 0 or more or None, not {offer.capacity}")
+    if offer.market not in ("spot", "on-demand"):
+        raise ValueError(f"the market of {offer.instance_type} must be 'spot' or 'on-demand', not {offer.market!r}")
+    return True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from skyward import _guards, _interrupts, _signals
+from skyward._asking import shielded
 from skyward._interrupts import shield
 from skyward._pool import ComputePool
 from skyward.errors import ConfigurationError
@@ -22,8 +24,9 @@ __all__ = ["MultiPool"]
 class MultiPool:
     """Pools that are entered together: ``with sky.MultiPool(a, b) as (a, b): ...``.
 
-    They are provisioned at the same time, so it takes as long as the slowest one. When one fails, the others are ended
-    and its error is raised. None of them becomes the current pool: name the one that you mean.
+    They are provisioned at the same time, so it takes as long as the slowest one. When one fails, the others are
+    ended and its error is raised, with a note that says which pool it is of. None of them becomes the current pool:
+    name the one that you mean.
     """
 
     def __init__(self, *pools: ComputePool) -> None:
@@ -41,7 +44,11 @@ class MultiPool:
         return [pool._engine for pool in self._pools]
 
     def __enter__(self) -> tuple[ComputePool, ...]:
-        """Provision all of them."""
+        """Provision all of them.
+
+        Raises:
+            SkywardError: the first failure of any of them, with a note that says which one. The others are ended.
+        """
         _guards.refuse_in_running_loop("with sky.MultiPool(...)", "async with sky.MultiPool(...)")
         begun: list[Engine] = []
         provisioning: list[concurrent.futures.Future[None]] = []
@@ -52,12 +59,18 @@ class MultiPool:
                     provisioning.append(engine.begin())
                     begun.append(engine)
                 with shield.window():
-                    concurrent.futures.wait(provisioning, return_when=concurrent.futures.FIRST_EXCEPTION)
-                for future in provisioning:
-                    if future.done():
-                        future.result()
-            except BaseException:
-                _finish(begun, [engine.aborting() for engine in begun])
+                    _wait(provisioning)
+            except BaseException as error:
+                failures: list[BaseException | None] = []
+                try:
+                    _finish(begun, [engine.aborting() for engine in begun])
+                except Exception as failure:  # noqa: BLE001  told together with the first one
+                    failures = [failure]
+                failures = [*map(_failure, provisioning), *failures]
+                place = failures.index(error) if error in failures else None
+                if place is None and len(begun) < len(self._pools):
+                    place = len(begun)  # it is what `begin` raised
+                self._explain(error, place, failures)
                 raise
             for engine in begun:
                 engine.complete()
@@ -68,18 +81,16 @@ class MultiPool:
     ) -> None:
         """End all of them at the same time."""
         with shield:
-            _finish(self._engines, [ending for engine in self._engines if (ending := engine.ending()) is not None])
+            _finish(self._engines, _endings(self._engines))
 
     async def __aenter__(self) -> tuple[ComputePool, ...]:
         """As ``with``, without blocking the running event loop."""
         entering = [asyncio.ensure_future(engine.aenter()) for engine in self._engines]
         try:
             await asyncio.gather(*entering)
-        except BaseException:
-            for task in entering:
-                task.cancel()
-            await asyncio.wait(entering)
-            await self.__aexit__(None, None, None)
+        except BaseException as error:
+            failures = await shielded(self._take_back(entering))
+            self._explain(error, failures.index(error) if error in failures else None, failures)
             raise
         return self._pools
 
@@ -87,15 +98,74 @@ class MultiPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """As the end of ``with``, without blocking the running event loop."""
-        outcomes = await asyncio.gather(*(engine.aleave() for engine in self._engines), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
+        endings = _endings(self._engines)  # before anything is awaited, so that no cancellation comes in between
+        try:
+            await shielded(_through(endings))
+        finally:
+            _let_go(self._engines)
+        if (failure := _signals.first_error(endings)) is not None:
+            raise failure
+
+    async def _take_back(self, entering: Sequence[asyncio.Task[None]]) -> list[BaseException | None]:
+        """End what has been entered here; how each pool failed to be entered, and how each failed to be ended."""
+        for task in entering:
+            task.cancel()
+        await asyncio.wait(entering)
+        entered = [engine for engine, task in zip(self._engines, entering, strict=True) if _succeeded(task)]
+        endings = _endings(entered)
+        await _through(endings)
+        _let_go(entered)
+        return [*map(_failure, entering), *map(_failure, endings)]
+
+    def _explain(self, error: BaseException, place: int | None, failures: Sequence[BaseException | None]) -> None:
+        """Note on an error which pool it is of, and what else went wrong."""
+        if place is not None and isinstance(error, Exception):
+            options = self._pools[place]._options
+            sellers = " or ".join(provider.name for provider in options.providers)
+            error.add_note(
+                f"this is of pool {place + 1} of {len(self._pools)} in the MultiPool, {options.spec.nodes} node(s) on "
+                f"{sellers}; the others were ended"
+            )
+        told = {id(error), id(None)}
+        for other in failures:
+            if id(other) not in told:
+                told.add(id(other))
+                error.add_note(f"and, from another pool: {type(other).__name__}: {other}")
 
 
-def _finish(engines: list[Engine], endings: list[concurrent.futures.Future[None]]) -> None:
+def _wait(provisioning: Sequence[concurrent.futures.Future[None]]) -> None:
+    """Wait until all are through, or raise what the first one to fail raises."""
+    left = set(provisioning)
+    while left:  # now and then, so that a signal that struck just before the waiting is seen
+        done, left = concurrent.futures.wait(left, timeout=0.2, return_when=concurrent.futures.FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+
+
+def _failure(future: concurrent.futures.Future[None] | asyncio.Task[None]) -> BaseException | None:
+    return future.exception() if future.done() and not future.cancelled() else None
+
+
+def _succeeded(task: asyncio.Task[None]) -> bool:
+    return not task.cancelled() and task.exception() is None
+
+
+def _endings(engines: Sequence[Engine]) -> list[concurrent.futures.Future[None]]:
+    return [ending for engine in engines if (ending := engine.ending()) is not None]
+
+
+async def _through(endings: Sequence[concurrent.futures.Future[None]]) -> None:
+    """Wait until all have ended, in whatever way."""
+    await asyncio.gather(*map(asyncio.wrap_future, endings), return_exceptions=True)
+
+
+def _finish(engines: Sequence[Engine], endings: Sequence[concurrent.futures.Future[None]]) -> None:
     try:
         _signals.finish(endings, lambda: [name for engine in engines for name in engine.remaining])
     finally:
-        for engine in engines:
-            engine.let_go()
+        _let_go(engines)
+
+
+def _let_go(engines: Sequence[Engine]) -> None:
+    for engine in engines:
+        engine.let_go()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from tenacity import AsyncRetrying, retry_if_not_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_not_exception_type, wait_random_exponential
 
 from skyward._slot import SlotClient
 from skyward.errors import NodeLost
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Node"]
 
 _log = logging.getLogger("skyward.node")
+
+_PATIENCE = 60.0
+"""Seconds for which a machine without a lease is tried to be reached, and any machine at its start."""
+_OPEN_LIMIT = 30.0
+"""Seconds that a transport may take to open a link before it is asked again."""
 
 
 class Node:
@@ -86,16 +91,26 @@ class Node:
 
     async def _open(self, socket: str, receiver: Receiver) -> Link:
         """Open a link, again and again while the machine may still come back."""
-        patience = 60.0 if self._lease is None else self._lease
+        loop = asyncio.get_running_loop()
+        patience = _PATIENCE if self._lease is None else self._lease
+        # At the start it is told before the machine gives itself up, and with the reason.
+        end = loop.time() + (patience if self._started else min(0.8 * patience, _PATIENCE))
         async for attempt in AsyncRetrying(
             retry=retry_if_not_exception_type((NodeLost, asyncio.CancelledError)),
             wait=wait_random_exponential(multiplier=0.05, max=2),
-            stop=stop_after_delay(patience),
+            stop=lambda _: loop.time() >= end,
             reraise=True,
         ):
             with attempt:
-                return await self.transport.open(socket, receiver)
+                return await self._opened(socket, receiver)
         raise AssertionError("unreachable")
+
+    async def _opened(self, socket: str, receiver: Receiver) -> Link:
+        try:
+            async with asyncio.timeout(_OPEN_LIMIT):
+                return await self.transport.open(socket, receiver)
+        except TimeoutError as error:
+            raise ConnectionError(f"{socket} of {self.instance.id} did not answer within {_OPEN_LIMIT:g} s") from error
 
     def renew(self) -> None:
         """Say a word, so that the lease goes on."""
@@ -132,7 +147,10 @@ class Node:
                 with self._dispatcher.lock:
                     self.slots[facts["slot"]].died(facts)
             case Kind.LOG:
-                self._dispatcher.logged(self.index, frame.number, head_of(frame))
+                head = head_of(frame)
+                self._dispatcher.logged(self.index, frame.number, head)
+                _, _, _, slot, number = head
+                self.slots[slot].raw_came(number)
             case Kind.METRICS:
                 self._dispatcher.measured(self.index, head_of(frame))
             case Kind.RECALLED:
@@ -146,6 +164,8 @@ class Node:
     def on_lost(self, error: Exception | None) -> None:
         """The control channel has ended: connect again, or give the node up."""
         self._control = None
+        for slot in self.slots:
+            slot.catch_up()
         if not self._closed:
             self._soon(self._recover(error))
 

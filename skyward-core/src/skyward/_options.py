@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast
 
 from attrs import frozen
 
 from skyward._callbacks import checked
+from skyward._choice import Choice
+from skyward._handles import SELECTORS
 from skyward.errors import ConfigurationError
 from skyward.model.allocation import AllocationLike, parse_allocation
 from skyward.model.image import Image, Variables
@@ -20,19 +22,20 @@ from skyward.model.spec import ComputeSpec
 if TYPE_CHECKING:
     from skyward._events import Callback  # noqa: TC004  nothing reads these hints at run time
     from skyward.model.accelerator import Accelerator
+    from skyward.model.allocation import AllocationStrategy  # noqa: TC004  as above
     from skyward.model.volume import Volume
     from skyward.spi.integration import Integration  # noqa: TC004  as above
     from skyward.spi.provider import Provider  # noqa: TC004  as above
+    from skyward.spi.selector import Selector  # noqa: TC004  as above
 
 __all__ = ["PoolOptions", "ProviderLike", "SelectionLike", "check_options"]
 
 type ProviderLike = Provider | Sequence[Provider]
 """One provider, or several to choose from."""
 
-type SelectionLike = Literal["first", "cheapest", "available"] | Callable[[tuple[Any, ...], ComputeSpec], Any]
-"""A strategy's name, or a synchronous callable ``(providers, spec) -> provider``."""
+type SelectionLike = str | Callable[[tuple[Any, ...], ComputeSpec], Any]
+"""A selector's name, core's own or a plugin's, or a synchronous callable ``(providers, spec) -> provider``."""
 
-SELECTIONS = ("first", "cheapest", "available")
 DISPLAYS = ("log", "spinner", "quiet")
 
 
@@ -41,9 +44,9 @@ class PoolOptions:
     """What a pool was asked for, each value in its final form."""
 
     providers: tuple[Provider, ...]
-    selection: SelectionLike
+    selection: Choice[Selector]
     spec: ComputeSpec
-    allocation: object
+    allocation: Choice[AllocationStrategy]
     environment: Variables
     display: str
     on_event: Callback | None
@@ -113,7 +116,7 @@ def check_options(
         providers=providers,
         selection=_selection(selection),
         spec=spec,
-        allocation=parse_allocation(allocation),
+        allocation=_allocation(allocation),
         environment=_environment(env),
         display=_choice("display", display, DISPLAYS),
         on_event=on_event,
@@ -149,19 +152,28 @@ def _machine(value: object) -> None:
         raise ConfigurationError(f"machine is {value!r}; give the provider's name of a machine, such as 'p5.48xlarge'")
 
 
-def _selection(value: SelectionLike) -> SelectionLike:
-    _strategy(value)
-    return value
-
-
-def _strategy(value: object) -> None:
+def _selection(value: object) -> Choice[Selector]:
     if isinstance(value, str):
-        _choice("selection", value, SELECTIONS)
-    elif not callable(value) or isinstance(value, type):
+        from skyward import _plugins as installed
+
+        return Choice(installed.selector(value), value)
+    for name, selector in SELECTORS.items():
+        if value is selector:  # sky.select_cheapest is "cheapest"
+            return Choice(selector, name)
+    if not callable(value) or isinstance(value, type):
         raise ConfigurationError(f"selection is {value!r}; give 'first', 'cheapest', 'available' or a function")
-    elif inspect.iscoroutinefunction(value):
+    if inspect.iscoroutinefunction(value):
         name = getattr(value, "__name__", repr(value))
         raise ConfigurationError(f"selection is the coroutine function {name}; give a plain one: nothing awaits it")
+    return Choice(cast("Selector", value))
+
+
+def _allocation(value: AllocationLike) -> Choice[AllocationStrategy]:
+    if isinstance(value, str):
+        from skyward import _plugins as installed
+
+        return Choice(installed.allocation(value), value)
+    return Choice(parse_allocation(value))
 
 
 def _callback(value: object) -> None:

@@ -46,8 +46,11 @@ class Payload:
 
 
 def _package_files(name: str) -> Iterator[tuple[str, Path]]:
-    """The files of an importable package, by their paths from the folder that holds it."""
+    """The files of an importable package or module, by their paths from the folder that holds it."""
     spec = importlib.util.find_spec(name)
+    if spec is not None and not spec.submodule_search_locations and spec.has_location and spec.origin is not None:
+        yield Path(spec.origin).name, Path(spec.origin)
+        return
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(f"the package {name} cannot be found to be sent to the nodes: reinstall it")
     for location in map(Path, spec.submodule_search_locations):
@@ -109,7 +112,8 @@ def _collect(plugins: Sequence[str]) -> _Files:
     if compiled:
         raise ConfigurationError(
             f"{compiled[0]} is compiled for this machine and cannot be sent to nodes of other kinds: install the pure"
-            " Python release of its package on the client (pip install --no-binary)"
+            " Python release of its package on the client (pip install --no-binary), or turn the plugin off that it"
+            " belongs to, with SKYWARD_DISABLE_PLUGINS"
         )
     return dict(sorted(found.items()))
 

@@ -1,202 +1,73 @@
-"""Finding plugins and asking them what they bring. The only importer of pluggy's manager.
+"""What the installed plugins bring, found when it is first asked for.
 
-Discovery runs once, at the first plugin name that is asked for, and never at ``import skyward``. A plugin that cannot
-be loaded costs its own names only. ``SKYWARD_DISABLE_PLUGINS`` turns installed plugins off: ``1`` for all, or a
-comma-separated list of distributions. Core's own are not concerned.
+Discovery runs once: at the first plugin name, or at the first pool where a plugin is installed at all; never at
+``import skyward``. Core's own names are found without it, so that who has no plugins does not pay for any. A plugin
+that cannot be loaded costs its own names only. ``SKYWARD_DISABLE_PLUGINS`` turns installed plugins off: ``1`` for
+all, or a comma-separated list of distributions. Core's own are not concerned.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import re
 import threading
-from collections.abc import Iterator
-from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
+from skyward._discovery import VARIABLE, disabled, may_find
+from skyward._hooks import Hooks
 from skyward._places import OWN
-from skyward.errors import PluginError, PluginNotInstalled
+from skyward._plugins_kinds import (
+    ALLOCATIONS,
+    FIRST_PARTY,
+    FIRST_PARTY_INTEGRATIONS,
+    INTEGRATIONS,
+    PROVIDERS,
+    SELECTORS,
+    Kind,
+)
+from skyward.errors import ConfigurationError, PluginError, PluginNotInstalled
 
 if TYPE_CHECKING:
-    import pluggy
+    from skyward._plugins_registry import Registry
+    from skyward.model.allocation import AllocationStrategy
+    from skyward.model.plugin import PluginInfo
+    from skyward.spi.selector import Selector
 
-__all__ = ["FIRST_PARTY", "FIRST_PARTY_INTEGRATIONS", "integration", "integration_names", "provider", "provider_names"]
-
-_log = logging.getLogger("skyward.plugins")
-
-GROUP = "skyward"
-CORE = "skyward-core"
-
-FIRST_PARTY = {
-    "AWS": "skyward-aws",
-    "RunPod": "skyward-runpod",
-    "VastAI": "skyward-vastai",
-    "Verda": "skyward-verda",
-    "DigitalOcean": "skyward-digitalocean",
-    "Container": "skyward-container",
-}
-"""Names that this project's own packages provide, so that a missing one can be named."""
-
-FIRST_PARTY_INTEGRATIONS = {
-    "torch": "skyward-torch",
-    "jax": "skyward-jax",
-    "keras": "skyward-keras",
-    "tensorflow": "skyward-tensorflow",
-    "transformers": "skyward-transformers",
-    "joblib": "skyward-sklearn",
-    "sklearn": "skyward-sklearn",
-    "JoblibPool": "skyward-sklearn",
-    "ScikitLearnPool": "skyward-sklearn",
-    "joblib_backend": "skyward-sklearn",
-    "sklearn_backend": "skyward-sklearn",
-}
-
-
-class _Source(NamedTuple):
-    """A distribution that brings a plugin."""
-
-    name: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}"
-
-
-@frozen(eq=False)
-class _Kind:
-    """One sort of names: the hook that brings them, the descriptor's class and what of it is the name's value."""
-
-    hook: str
-    descriptor: str
-    attribute: str
-    spelt: str
-    first_party: dict[str, str]
-
-
-_PROVIDERS = _Kind("skyward_providers", "ProviderDescriptor", "settings", "sky", FIRST_PARTY)
-_INTEGRATIONS = _Kind(
-    "skyward_integrations", "IntegrationDescriptor", "factory", "sky.integrations", FIRST_PARTY_INTEGRATIONS
-)
-
-
-def _canonical(name: str) -> str:
-    """A distribution's name as the package index compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _disabled(distribution: str) -> bool:
-    value = os.environ.get("SKYWARD_DISABLE_PLUGINS", "").strip()
-    if value.lower() in ("1", "true", "yes", "all"):
-        return True
-    return distribution in {_canonical(name.strip()) for name in value.split(",")}
-
-
-class _Registry:
-    """What the installed plugins bring, each name with the distribution that brings it."""
-
-    def __init__(self) -> None:
-        import pluggy
-
-        from skyward import _builtins
-        from skyward.spi import hooks
-
-        self.loaded: dict[str, _Source] = {}
-        self.broken: dict[str, PluginError] = {}
-        self.clashes: dict[tuple[_Kind, str], PluginError] = {}
-        self.tables: dict[_Kind, dict[str, tuple[Any, _Source]]] = {_PROVIDERS: {}, _INTEGRATIONS: {}}
-        self._manager: pluggy.PluginManager = pluggy.PluginManager(GROUP)
-        self._manager.add_hookspecs(hooks)
-        self._add(_builtins, _Source(CORE, ""))
-        for source, entry in _entries():
-            try:
-                self._add(entry.load(), source)
-            except Exception as error:  # noqa: BLE001  a plugin may fail in any way; its names say so when they are used
-                self.broken[source.name] = broken = PluginError(
-                    f"the plugin {source} cannot be used: {type(error).__name__}: {error}; repair or uninstall it, or "
-                    f"set SKYWARD_DISABLE_PLUGINS={source.name}"
-                )
-                broken.__cause__ = error
-                _log.warning("%s", broken)
-
-    def _add(self, plugin: object, source: _Source) -> None:
-        """Register a plugin, all of it or nothing."""
-        self._manager.register(plugin, name=source.name)
-        try:
-            self._manager.check_pending()
-            found = [(kind, list(self._ask(kind, plugin))) for kind in self.tables]
-        except BaseException:
-            self._manager.unregister(name=source.name)
-            raise
-        self.loaded[source.name] = source
-        for kind, pairs in found:
-            for name, value in pairs:
-                self._claim(kind, name, value, source)
-
-    def _ask(self, kind: _Kind, plugin: object) -> Iterator[tuple[str, Any]]:
-        """The names and values that one plugin brings."""
-        from skyward.spi import hooks
-
-        expected: type = getattr(hooks, kind.descriptor)
-        for implementation in getattr(self._manager.hook, kind.hook).get_hookimpls():
-            if implementation.plugin is plugin:
-                for descriptor in implementation.function():
-                    if not isinstance(descriptor, expected):
-                        raise TypeError(f"{kind.hook} must give {kind.descriptor} objects, not {descriptor!r}")
-                    name = getattr(descriptor, "name", None)
-                    if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
-                        raise ValueError(f"{kind.hook} gives the name {name!r}, which {kind.spelt}.<name> cannot have")
-                    yield name, getattr(descriptor, kind.attribute)
-
-    def _claim(self, kind: _Kind, name: str, value: Any, source: _Source) -> None:
-        table = self.tables[kind]
-        if kind is _PROVIDERS and source.name != CORE and name in OWN:
-            _log.warning("%s provides %r, which is a name of skyward itself: it is left out", source, name)
-        elif name in table:
-            other = table[name][1]
-            if other.name == CORE:
-                _log.warning("%s provides %r, which is a name of skyward itself: it is left out", source, name)
-                return
-            error = PluginError(
-                f"{other} and {source} both provide {kind.spelt}.{name}: uninstall one, or set "
-                f"SKYWARD_DISABLE_PLUGINS={source.name}"
-            )
-            self.clashes[kind, name] = error
-            _log.warning("%s", error)
-        else:
-            table[name] = (value, source)
-
-
-def _entries() -> Iterator[tuple[_Source, EntryPoint]]:
-    """The entry points of installed plugins; of a distribution that is found twice, the first one on the path."""
-    seen: set[str] = {CORE}
-    for found in distributions():
-        entries = found.entry_points.select(group=GROUP)
-        name = _name_of(found) if entries else ""
-        if name and name not in seen:
-            seen.add(name)
-            if not _disabled(name):
-                for entry in entries:
-                    yield _Source(name, found.version), entry
-
-
-def _name_of(found: Distribution) -> str:
-    try:
-        return _canonical(found.metadata.get("Name") or "")
-    except (AttributeError, OSError):  # no metadata at all: what an interrupted installation left behind
-        return ""
-
+__all__ = [
+    "FIRST_PARTY",
+    "FIRST_PARTY_INTEGRATIONS",
+    "allocation",
+    "allocation_names",
+    "hooks",
+    "installed_plugins",
+    "integration",
+    "integration_names",
+    "provider",
+    "provider_names",
+    "selector",
+    "selector_names",
+]
 
 _lock = threading.RLock()
-_made: list[_Registry] = []
+_made: list[Registry] = []
+_loading = False
 
 
-def _registry() -> _Registry:
+def _registry() -> Registry:
+    global _loading
     with _lock:
-        if not _made:
-            _made.append(_Registry())
+        if _made:
+            return _made[0]
+        if _loading:  # by this very thread: the lock lets nobody else in
+            raise PluginError(
+                "a plugin asks for the name of a plugin while plugins are being loaded: import from that plugin's own "
+                "module instead, as in `from skyward_acme import Acme`"
+            )
+        _loading = True
+        try:
+            from skyward._plugins_registry import Registry
+
+            _made.append(Registry())
+        finally:
+            _loading = False
         return _made[0]
 
 
@@ -206,33 +77,67 @@ def forget() -> None:
         _made.clear()
 
 
+# names
+
+
 def provider(name: str) -> Any:
     """Return what ``sky.<name>`` is.
 
     Raises:
-        PluginNotInstalled: the name is known, its distribution is missing.
-        PluginError: its distribution is installed and broken, or two distributions provide it.
+        PluginNotInstalled: the name is known, its distribution is missing or turned off.
+        PluginError: its distribution is installed and broken, or several distributions provide it.
         AttributeError: nobody provides it; near matches, core's own included, or else what is installed are named.
     """
-    return _resolve(_PROVIDERS, name)
+    return _resolve(PROVIDERS, name)
 
 
 def integration(name: str) -> Any:
     """Return what ``sky.integrations.<name>`` is; errors as of :func:`provider`."""
-    return _resolve(_INTEGRATIONS, name)
+    return _resolve(INTEGRATIONS, name)
+
+
+def selector(name: str) -> Selector:
+    """Return what ``selection="<name>"`` means.
+
+    Raises:
+        ConfigurationError: nobody provides it; near matches, or else what is installed are named.
+        PluginError: several distributions provide it.
+    """
+    from skyward._handles import SELECTORS as OWN_SELECTORS
+
+    found: Selector = OWN_SELECTORS[name] if name in OWN_SELECTORS else _resolve(SELECTORS, name)
+    return found
+
+
+def allocation(name: str) -> AllocationStrategy:
+    """Return what ``allocation="<name>"`` means; errors as of :func:`selector`."""
+    from skyward.model.allocation import ALLOCATIONS as OWN_ALLOCATIONS
+
+    found: AllocationStrategy = OWN_ALLOCATIONS[name] if name in OWN_ALLOCATIONS else _resolve(ALLOCATIONS, name)
+    return found
 
 
 def provider_names() -> list[str]:
     """Names of the providers that are there."""
-    return sorted(_registry().tables[_PROVIDERS])
+    return sorted(_registry().tables[PROVIDERS])
 
 
 def integration_names() -> list[str]:
     """Names of the integrations that are there."""
-    return sorted(_registry().tables[_INTEGRATIONS])
+    return sorted(_registry().tables[INTEGRATIONS])
 
 
-def _resolve(kind: _Kind, name: str) -> Any:
+def selector_names() -> list[str]:
+    """Names that ``selection=`` takes."""
+    return sorted(_registry().tables[SELECTORS])
+
+
+def allocation_names() -> list[str]:
+    """Names that ``allocation=`` takes."""
+    return sorted(_registry().tables[ALLOCATIONS])
+
+
+def _resolve(kind: Kind, name: str) -> Any:
     registry = _registry()
     if (kind, name) in registry.clashes:
         raise registry.clashes[kind, name]
@@ -241,32 +146,69 @@ def _resolve(kind: _Kind, name: str) -> Any:
         return table[name][0]
     distribution = kind.first_party.get(name)
     if distribution is not None:
-        raise _missing(registry, f"{kind.spelt}.{name}", distribution)
+        raise _missing(registry, kind.spelt(name), distribution)
+    raise _unknown(registry, kind, name)
+
+
+def _unknown(registry: Registry, kind: Kind, name: str) -> Exception:
+    """The error for a name of which nobody knows who provides it."""
     from skyward.model.nearest import near_matches
 
-    near = near_matches(name, {*table, *kind.first_party, *(OWN if kind is _PROVIDERS else ())})
-    hint = ": did you mean " + " or ".join(map(repr, near)) + "?" if near else ""
-    installed = f"; installed plugins provide {', '.join(sorted(table)) or 'nothing here'}"
-    broken = "".join(f"; {error}" for error in registry.broken.values())
-    raise AttributeError(f"{kind.spelt}.{name} does not exist{hint}{'' if near else installed}{broken}") from next(
-        iter(registry.broken.values()), None
-    )
+    table = registry.tables[kind]
+    near = near_matches(name, {*table, *kind.first_party, *(OWN if kind is PROVIDERS else ())})
+    if near:
+        hint = ": did you mean " + " or ".join(map(repr, near)) + "?"
+    elif kind in (SELECTORS, ALLOCATIONS):
+        hint = f"; choose from {', '.join(sorted(table))}"
+    else:
+        hint = f"; installed plugins provide {', '.join(sorted(table)) or 'nothing here'}"
+    # Whose name it is nobody can know: a plugin that is broken or turned off might have brought it.
+    hint += "".join(f"; {error}" for error in registry.broken)
+    off = [str(plugin.source) for plugin in registry.plugins.values() if plugin.off]
+    if off:
+        hint += f"; {VARIABLE} turns off {', '.join(off)}"
+    kind_of_error = AttributeError if kind in (PROVIDERS, INTEGRATIONS) else ConfigurationError
+    error = kind_of_error(f"{kind.spelt(name)} does not exist{hint}")
+    error.__cause__ = next(iter(registry.broken), None)
+    return error
 
 
-def _missing(registry: _Registry, spelt: str, distribution: str) -> PluginError:
+def _missing(registry: Registry, spelt: str, distribution: str) -> PluginError:
     """The error for a name of this project's own that is not there, although it is known who provides it."""
-    if distribution in registry.broken:
-        broken = registry.broken[distribution]
-        error = PluginError(f"{spelt} is provided by {distribution}: {broken}")
-        error.__cause__ = broken.__cause__
+    plugin = registry.plugins.get(distribution)
+    if plugin is not None and plugin.broken is not None:
+        error = PluginError(f"{spelt} is provided by {distribution}: {plugin.broken}")
+        error.__cause__ = plugin.broken.__cause__
         return error
-    if _disabled(distribution):
-        return PluginNotInstalled(f"{spelt} is provided by {distribution}, which SKYWARD_DISABLE_PLUGINS turns off")
-    if distribution in registry.loaded:
+    if disabled(distribution):
+        return PluginNotInstalled(f"{spelt} is provided by {distribution}, which {VARIABLE} turns off")
+    if plugin is not None:
         return PluginError(
-            f"{spelt} is provided by {distribution}, of which {registry.loaded[distribution].version} is installed, "
+            f"{spelt} is provided by {distribution}, of which {plugin.source.version} is installed, "
             f"and that does not have it: pip install --upgrade {distribution}"
         )
     return PluginNotInstalled(
         f"{spelt} is provided by {distribution}, which is not installed: pip install {distribution}"
     )
+
+
+# pools
+
+
+def hooks() -> Hooks:
+    """The hooks by which installed plugins change and observe pools; none, found out cheaply, where there are none."""
+    if not _made and not may_find():
+        return Hooks()
+    return _registry().hooks
+
+
+def installed_plugins() -> tuple[PluginInfo, ...]:
+    """What is installed: one `PluginInfo` for each distribution that brings a plugin, skyward-core first.
+
+    Those that are broken or turned off are listed as well, with the reason as their ``problem``. Loads the plugins,
+    once for the life of the program: what is installed or turned off later does not show.
+
+        for plugin in sky.installed_plugins():
+            print(plugin)
+    """
+    return _registry().describe()

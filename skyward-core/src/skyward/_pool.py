@@ -35,8 +35,8 @@ class ComputePool:
 
     Args:
         provider: where the machines come from, or several providers to choose from. Default: ``sky.Local()``.
-        selection: which of several providers comes first: ``"first"``, ``"cheapest"``, ``"available"``, or a callable
-            ``(providers, spec) -> provider``. The others follow when it fails.
+        selection: which of several providers comes first: ``"first"``, ``"cheapest"``, ``"available"``, the name of a
+            plugin's selector, or a callable ``(providers, spec) -> provider``. The others follow when it fails.
         image: the software of the nodes.
         nodes: number of machines.
         machine: the provider's name of a machine type, instead of a choice by what is needed.
@@ -44,8 +44,8 @@ class ComputePool:
         cpu: virtual CPUs per node, at least.
         memory: memory per node, at least, such as ``"32GB"``.
         volume: volumes to be mounted on each node.
-        allocation: ``"spot-if-available"``, ``"spot"``, ``"on-demand"``, ``"cheapest"``, a share of spot from 0 to 1,
-            or a value of ``sky.Allocation``.
+        allocation: ``"spot-if-available"``, ``"spot"``, ``"on-demand"``, ``"cheapest"``, the name of a plugin's
+            strategy, a share of spot from 0 to 1, a value of ``sky.Allocation``, or any object with ``allocate``.
         timeout: seconds that the machines may live, enforced on the machines; ``None`` for no limit.
         env: environment variables of the tasks.
         concurrency: tasks that a node runs at a time, each in a process of its own.

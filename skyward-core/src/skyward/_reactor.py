@@ -71,10 +71,11 @@ class Reactor:
         return link
 
     def _register(self, link: SocketLink, connection: socket.socket) -> None:
-        if connection.fileno() < 0:  # closed again already
-            return
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.backed_up else 0)
-        self._selector.register(connection, events, link)
+        with link.lock:  # else what is backed up between the look and the registration would wait for ever
+            if connection.fileno() < 0:  # closed again already
+                return
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.backed_up else 0)
+            self._selector.register(connection, events, link)
 
     def call(self, function: Callable[[], None]) -> None:
         """Run ``function`` on the reactor's thread soon."""
@@ -214,7 +215,7 @@ def _second(ready: tuple[selectors.SelectorKey, int]) -> bool:
 class SocketLink:
     """A ``Link`` over a connected socket of this machine."""
 
-    __slots__ = ("_backlog", "_connection", "_lock", "_open", "_reactor", "_reader", "_receiver", "first")
+    __slots__ = ("_backlog", "_connection", "_open", "_reactor", "_reader", "_receiver", "first", "lock")
 
     def __init__(self, reactor: Reactor, connection: socket.socket, receiver: Receiver) -> None:
         self._reactor = reactor
@@ -223,12 +224,12 @@ class SocketLink:
         self.first: bool = getattr(receiver, "first", False)
         self._reader = FrameReader()
         self._backlog: deque[memoryview] = deque()
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._open = True
 
     def send(self, parts: Sequence[Buffer]) -> None:
         """Write a frame; what the kernel does not take now goes out later, in order."""
-        with self._lock:
+        with self.lock:
             if not self._open:
                 return
             if self._backlog:
@@ -277,7 +278,7 @@ class SocketLink:
     def ready(self, events: int) -> None:
         """The reactor says that the socket can be read or written."""
         if events & selectors.EVENT_WRITE:
-            with self._lock:
+            with self.lock:
                 if self._open and self._flush():
                     self._reactor.watch_writes(self, self._connection, on=False)
         if events & selectors.EVENT_READ:
@@ -308,7 +309,7 @@ class SocketLink:
 
     def close(self) -> None:
         """Close this end."""
-        with self._lock:
+        with self.lock:
             if not self._open:
                 return
             self._open = False

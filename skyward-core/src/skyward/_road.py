@@ -8,15 +8,22 @@ import getpass
 import logging
 import secrets
 import socket
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from skyward._asking import ask, bug, shielded, together
+from attrs import evolve
+
+from skyward import _clock
+from skyward._asking import all_of, ask, bug, let_go, seen_through, shielded, together
 from skyward._books import Books
+from skyward._buying import Buyer
 from skyward._fleet import Fleet
+from skyward._hooks import Hooks
 from skyward._market import Identify, Market
 from skyward._node import Node
+from skyward._reap import tidy
+from skyward._rendezvous import Rendezvous
+from skyward._substitutes import Substitutes
 from skyward.errors import ProvisioningError, ProvisionTimeout, SkywardError, UsageError
 from skyward.model.events import (
     BootstrapPhase,
@@ -53,28 +60,37 @@ class Road:
     """
 
     def __init__(
-        self, options: PoolOptions, events: EventBus, reactor: Reactor, dispatcher: Dispatcher, cost: CostMeter
+        self,
+        options: PoolOptions,
+        events: EventBus,
+        reactor: Reactor,
+        dispatcher: Dispatcher,
+        cost: CostMeter,
+        *,
+        hooks: Hooks | None = None,
     ) -> None:
         self.pool_id = secrets.token_hex(5)
         self.owner = f"{getpass.getuser()}@{socket.gethostname()}"
         self.deadline: float | None = None
         self._options = options
+        self._hooks = Hooks() if hooks is None else hooks
         self._events = events
         self._reactor = reactor
         self._dispatcher = dispatcher
         self._token = secrets.token_bytes(32)
         self._books = Books(self.pool_id, events, cost)
         self._market: Market | None = None
-        self._fleet = Fleet(self.pool_id, self._books.launched, self._books.gone)
-        self._transports: dict[str, tuple[Seller, Transport]] = {}
-        self._cluster: dict[str, Any] = {}
+        self._fleet = Fleet(self.pool_id, self._books.launched, self._books.gone, self._books.answered)
+        self._transports: dict[tuple[int, str], tuple[Seller, Transport]] = {}  # by node and id: two may have one id
+        self._rendezvous = Rendezvous()
+        self._early: list[tuple[Node, str]] = []
         self._working: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
-        self._ending = asyncio.Lock()
-        self._ended = False
-        self._failure: SkywardError | None = None
+        self._tidying: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._proven = False
 
     @property
     def lease(self) -> float | None:
@@ -92,11 +108,11 @@ class Road:
         """Make the pool ready, or leave nothing behind and raise why not.
 
         Raises:
-            ProvisionTimeout: it took longer than ``provision_timeout``.
+            ProvisionTimeout: it took longer than ``provision_timeout``, or than the machines may live.
             ProvisioningError: no machines could be had, or one could not be made ready.
         """
         with self._work():
-            limit = self._options.provision_timeout
+            limit, parameter = self._patience(self._options.spec.timeout)
             timer = asyncio.timeout(limit)
             try:
                 async with timer:
@@ -105,10 +121,15 @@ class Road:
                 await shielded(self._end())
                 if isinstance(error, TimeoutError) and timer.expired():
                     raise ProvisionTimeout(
-                        f"the pool was not ready after {limit:g} s; raise provision_timeout=..., or see in the log "
+                        f"the pool was not ready after {limit:g} s; raise {parameter}=..., or see in the log "
                         "which step takes that long"
                     ) from error
                 raise
+
+    def _patience(self, left: float | None) -> tuple[float, str]:
+        """For how many seconds to buy, and which parameter says so. ``left`` is for how long the machines may live."""
+        limit = self._options.provision_timeout
+        return (limit, "provision_timeout") if left is None or limit <= left else (max(left, 0.0), "timeout")
 
     @contextlib.contextmanager
     def _work(self) -> Generator[None]:
@@ -127,78 +148,125 @@ class Road:
                 self._idle.set()
 
     async def _provision(self) -> None:
-        spec = self._options.spec
-        spec.image.check()
+        self._options.spec.image.check()
+        spec = await self._hooks.prepared(self._options.spec)
+        self._options = evolve(self._options, spec=spec)
         self._events.emit(InfraCreating())
         if spec.timeout is not None:
-            self.deadline = time.time() + spec.timeout
-        self._books.open(self.owner, [provider.name for provider in self._options.providers], self.deadline)
+            self.deadline = _clock.current().time() + spec.timeout
+        self._books.open(self.owner, self._options.providers, self.deadline)
         identify = Identify(self.pool_id, self.owner, self.deadline, self._options.lease, self._token)
-        self._market = Market(self._options, identify)
+        buyer = Buyer(spec, self._fleet, self._books.launching)
+        self._market = Market(self._options, identify, buyer)
         await self._market.open()
+        self._tidying = asyncio.ensure_future(tidy(self._market.sellers))
         orders = await self._market.orders(range(spec.nodes))
         self._events.emit(ClusterProvisioned(orders[0].offers[0].offer.region))
-        machines: list[Machine] = []
-        for order in orders:
-            machines += await self._market.buy(order, self._fleet, self._books.launching)
-        machines.sort(key=lambda machine: machine.instance.node)
-        machines = await self._fleet.until_running(machines)
+        machines = await self._market.buy(orders)
         for machine in machines:
-            self._books.running(machine)
-        self._describe_cluster(machines)
-        await together(self._ready(machine) for machine in machines)
+            self._rendezvous.expect(machine)
+        substitutes = self._substitutes()
+        self._dispatcher.on_node_lost = self._note_lost
+        await together(self._bring(machine, substitutes) for machine in machines)
+        while lost := self.lost_early():
+            await together(self._bring_again(node, why, substitutes) for node, why in lost)
         self._events.emit(ClusterReady(len(machines)))
 
-    def _describe_cluster(self, machines: Sequence[Machine]) -> None:
-        """What every node is told of all of them."""
-        first = machines[0].instance
-        # Private addresses reach no further than one region of one provider.
-        near = len({(machine.seller, machine.offer.region) for machine in machines}) == 1
-        head = (first.private_ip if near else None) or first.ip or first.private_ip or "127.0.0.1"
-        self._cluster = {
-            "total_nodes": self._options.spec.nodes,
-            "head_addr": head,
-            "head_port": _rendezvous_port(head),
-            "job_id": self.pool_id,
-            "workers_per_node": self._options.spec.concurrency,
-        }
+    def _substitutes(self) -> Substitutes:
+        assert self._market is not None
+
+        def is_over() -> bool:
+            return self.deadline is not None and _clock.current().time() >= self.deadline
+
+        return Substitutes(self._market, self._fleet, self._events, self._let_go, is_over)
+
+    async def _bring(self, machine: Machine, substitutes: Substitutes, instead_of: str | None = None) -> Node:
+        """Make a machine ready, or another one in its place. ``instead_of`` is the id of the one before it."""
+        before = instead_of
+
+        async def bring(machine: Machine) -> Node:
+            nonlocal before
+            earlier, before = before, machine.instance.id
+            machine = await self._running(machine)
+            node = await self._fleet.make_ready(machine, self._ready(machine))
+            if earlier is not None:
+                self._events.emit(NodeReplaced(node.index, earlier, node.instance.id))
+            return node
+
+        return await substitutes.bring(machine, bring)
+
+    def _note_lost(self, node: Node, why: str) -> bool:
+        """A machine is gone that took tasks already, while others are made ready. On any thread."""
+        self._early.append((node, why))
+        return True
+
+    def lost_early(self) -> list[tuple[Node, str]]:
+        """The nodes that were lost since they were ready and until the pool was, each told once, with the reason."""
+        lost, self._early = self._early, []
+        return lost
+
+    async def _bring_again(self, node: Node, why: str, substitutes: Substitutes) -> Node:
+        machine = self._rendezvous.at(node.index)
+        return await self._bring(await substitutes.another(machine, why), substitutes, machine.instance.id)
+
+    async def _running(self, machine: Machine) -> Machine:
+        """Wait until a machine runs."""
+        self._rendezvous.expect(machine)
+        machine = await self._fleet.until_running(machine)
+        self._rendezvous.meet(machine)
+        self._books.running(machine)
+        return machine
 
     async def _ready(self, machine: Machine) -> Node:
         """Bootstrap one machine, start its slots, and let it take tasks."""
         seller, instance = machine.seller, machine.instance
+        steps = await self._hooks.extra_steps(self._options.spec.image, instance)
         try:
             transport: Transport = seller.session.transport(instance, self._reactor)
         except SkywardError:
             raise
         except Exception as error:
             raise bug(seller.provider, "transport", error) from error
-        self._transports[instance.id] = (seller, transport)
+        self._transports[instance.node, instance.id] = (seller, transport)
         self._events.emit(BootstrapStarting(instance.id))
 
         def report(step: str, state: Any, seconds: float | None) -> None:
             self._events.emit(BootstrapPhase(instance.id, step, state, seconds))
 
-        interpreter = await ask(seller.provider, "bootstrap", transport.bootstrap(self._options.spec.image, report))
+        interpreter = await ask(
+            seller.provider, "bootstrap", transport.bootstrap(self._options.spec.image, report, steps)
+        )
         self._events.emit(InstanceBootstrapped(instance.id))
+        configuration = await self._configuration(machine)
         node = Node(instance.node, instance, transport, self._dispatcher, self.lease)
         self._dispatcher.nodes[instance.node] = node
         try:
-            await node.start(interpreter, self._configuration(machine), self._options.spec.concurrency)
-        except BaseException:
+            await node.start(interpreter, configuration, self._options.spec.concurrency)
+        except BaseException as error:
             if self._dispatcher.nodes.get(instance.node) is node:
                 del self._dispatcher.nodes[instance.node]
             node.close()
+            if isinstance(error, OSError) and not isinstance(error, SkywardError):
+                raise ProvisioningError(
+                    f"machine {instance.id} of {seller.provider.name} runs, but cannot be reached: {error}; see "
+                    "whether a firewall stands between, or choose another machine"
+                ) from error
             raise
         self._events.emit(NodeReady(instance.node, instance.id))
         return node
 
-    def _configuration(self, machine: Machine) -> dict[str, Any]:
-        devices: list[str] = []
-        if machine.offer.accelerator is not None and self._options.spec.accelerator is not None:
-            devices = [machine.offer.accelerator.name] * machine.offer.accelerator.count
+    async def _configuration(self, machine: Machine) -> dict[str, Any]:
+        spec, device = self._options.spec, machine.offer.accelerator
+        cluster = await self._rendezvous.cluster(machine.instance.node)
+        devices = [device.name] * device.count if device is not None and spec.accelerator is not None else []
         return {
-            "cluster": {**self._cluster, "node": machine.instance.node, "accelerators": devices},
-            "environment": {**self._options.spec.image.env, **self._options.environment},
+            "cluster": {
+                **cluster,
+                "job_id": self.pool_id,
+                "workers_per_node": spec.concurrency,
+                "accelerators": devices,
+            },
+            "environment": {**spec.image.env, **self._options.environment},
             "metrics": self._options.collect_metrics,
         }
 
@@ -216,30 +284,34 @@ class Road:
     async def _replace(self, lost: Node, note: Callable[[], None]) -> None:
         assert self._market is not None
         old = [machine for machine in self._fleet.machines if machine.instance.id == lost.instance.id]
-        await self._let_go(lost.instance.id)
+        await self._let_go(lost.index, lost.instance.id)
         try:
             await self._fleet.end(old)
         except ProvisioningError as error:
             _log.warning("the lost machine is ended later, with the pool: %s", error)
         before = set(self._fleet.machines)
+        left = None if self.deadline is None else self.deadline - _clock.current().time()
+        limit, parameter = self._patience(left)
+        timer = asyncio.timeout(limit)
         try:
-            new: list[Machine] = []
-            for order in await self._market.orders([lost.index]):
-                new += await self._market.buy(order, self._fleet, self._books.launching)
-            for fresh in await self._fleet.until_running(new):
-                self._books.running(fresh)
-                await self._ready(fresh)
+            async with timer:
+                await self._market.refresh()
+                (new,) = await self._market.buy(await self._market.orders([lost.index]))
+                await self._bring(new, self._substitutes(), lost.instance.id)
                 note()
-                self._events.emit(NodeReplaced(lost.index, lost.instance.id, fresh.instance.id))
-        except Exception:  # a cancellation comes from `destroy`, which ends everything itself
+        except Exception as error:  # a cancellation comes from `destroy`, which ends everything itself
             await shielded(self._give_up(lost.index, before))
+            if isinstance(error, TimeoutError) and timer.expired():
+                raise ProvisionTimeout(
+                    f"no other machine was ready after {limit:g} s; raise {parameter}=..."
+                ) from error
             raise
 
     async def _give_up(self, index: int, others: set[Machine]) -> None:
         """End what was bought for a node in vain."""
         vain = [each for each in self._fleet.machines if each.instance.node == index and each not in others]
         for machine in vain:
-            await self._let_go(machine.instance.id)
+            await self._let_go(index, machine.instance.id)
         await self._fleet.end(vain)
 
     # the end
@@ -251,52 +323,57 @@ class Road:
             ProvisioningError: naming what may still run; the ledger is kept.
         """
         await shielded(self._stop_and_end())
-        if self._failure is not None:
-            raise self._failure
 
     async def _stop_and_end(self) -> None:
         self._closing = True
         for task in list(self._working):
             task.cancel()
-        await self._idle.wait()
+        caught: BaseException | None = None
+        while self._working:  # whatever befalls the waiting
+            caught = await seen_through([asyncio.ensure_future(self._idle.wait())]) or caught
         await self._end()
+        if caught is not None:
+            raise caught
 
     async def _end(self) -> None:
         """End everything, once; whoever comes second waits for the first."""
         self._closing = True
-        async with self._ending:
-            if self._ended:
-                return
-            try:
-                for machine in self._fleet.machines:
-                    self._events.emit(InstanceStopping(machine.instance.id))
-                await asyncio.gather(*(self._let_go(instance_id) for instance_id in list(self._transports)))
-                await self._fleet.end_all()
-            except SkywardError as error:
-                self._failure = error
-                self._events.emit(Error(str(error)))
-                raise
-            finally:
-                self._ended = True
-                if self._market is not None:
-                    await self._market.close()
-                self._books.close(clean=self._failure is None)
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end_once())
+        await shielded(self._ending)
 
-    async def _let_go(self, instance_id: str) -> None:
+    async def _end_once(self) -> None:
+        async with contextlib.AsyncExitStack() as steps:  # done from the last one up, whatever befalls the others
+            steps.callback(lambda: self._books.close(clean=self._proven and not self._fleet.doubtful))
+            if self._market is not None:
+                steps.push_async_callback(self._market.close)
+            steps.push_async_callback(self._stop_tidying)
+            steps.push_async_callback(self._end_machines)
+            for machine in self._fleet.machines:
+                self._events.emit(InstanceStopping(machine.instance.id))
+            await all_of(self._let_go(*which) for which in list(self._transports))
+
+    async def _stop_tidying(self) -> None:
+        """What dead clients left is for the next pool if it takes that long. What went wrong is of no matter here."""
+        if self._tidying is None:
+            return
+        self._tidying.cancel()
+        await seen_through([self._tidying])
+        if not self._tidying.cancelled() and (error := self._tidying.exception()) is not None:
+            _log.warning("what clients that died left behind is left to the next pool: %s", error)
+
+    async def _end_machines(self) -> None:
+        try:
+            await self._fleet.end_all()
+        except SkywardError as error:
+            self._events.emit(Error(str(error)))
+            raise
+        self._proven = True
+
+    async def _let_go(self, node: int, instance_id: str) -> None:
         """Close the road to a machine. What goes wrong is logged: the machine is ended in any case."""
-        seller, transport = self._transports.pop(instance_id, (None, None))
+        seller, transport = self._transports.get((node, instance_id), (None, None))
         if seller is None or transport is None:
             return
-        try:
-            await ask(seller.provider, "transport.close", transport.close(), 15)
-        except SkywardError as error:
-            _log.warning("the road to %s could not be closed: %s", instance_id, error)
-
-
-def _rendezvous_port(head: str) -> int:
-    """A port where the nodes can meet: a free one when they are on this machine, else torch's customary 29500."""
-    if head.startswith("127."):
-        with socket.socket() as probe:
-            probe.bind((head, 0))
-            return int(probe.getsockname()[1])
-    return 29500
+        await let_go(seller.provider, f"transport.close of {instance_id}", transport.close)
+        self._transports.pop((node, instance_id), None)  # only now: whoever is interrupted here has not closed it

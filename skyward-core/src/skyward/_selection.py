@@ -1,25 +1,27 @@
 """From offers to an ordered plan of what to buy. Pure.
 
-Two choices meet here. The selection orders the providers, and that order holds above all: the next provider is tried
-when the one before it cannot deliver. The allocation orders, or leaves out, the offers of each provider by market.
+Two choices meet here. The selection orders the providers; the next one is tried when the one before it cannot deliver.
+The allocation divides the machines among the offers, and leaves out those that it does not want. Core's own
+strategies are asked in the same way as a plugin's or a user's, and what they answer is checked in the same way.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from attrs import frozen
 
-from skyward.model.allocation import AlwaysSpot, Cheapest, OnDemandOnly, Percent, SpotIfAvailable
+from skyward._choice import Choice
+from skyward.model.allocation import AllocationStrategy, Candidate, Tranche
 from skyward.model.offer import Offer
-from skyward.model.spec import ComputeSpec, Market
+from skyward.model.spec import ComputeSpec
+from skyward.spi.selector import ProviderView, Selector
 
-__all__ = ["Candidate", "Order", "fits", "plan", "rank_providers", "wanted"]
+__all__ = ["Bid", "Order", "fits", "plan", "rank", "wanted"]
 
 
 @frozen
-class Candidate:
+class Bid:
     """An offer, and which of the providers made it, by its index."""
 
     seller: int
@@ -31,7 +33,7 @@ class Order:
     """Machines to buy: which nodes they become, and the offers to try in turn. Without offers it cannot be met."""
 
     nodes: tuple[int, ...]
-    offers: tuple[Candidate, ...]
+    offers: tuple[Bid, ...]
 
 
 def fits(offer: Offer, spec: ComputeSpec) -> bool:
@@ -47,65 +49,103 @@ def fits(offer: Offer, spec: ComputeSpec) -> bool:
     return offer.accelerator is not None and offer.accelerator.satisfies(spec.accelerator)
 
 
-def wanted(offers: Sequence[Offer], allocation: object) -> tuple[Offer, ...]:
-    """The offers of one provider that an allocation admits, in the order in which they are to be tried."""
-    match allocation:
-        case SpotIfAvailable() | Percent():
-            return _of(offers, "spot") + _of(offers, "on-demand")
-        case AlwaysSpot():
-            return _of(offers, "spot")
-        case OnDemandOnly():
-            return _of(offers, "on-demand")
-        case Cheapest():
-            return tuple(sorted(offers, key=_price))
-        case _:
-            raise AssertionError(allocation)
+def wanted(offers: Sequence[Offer], allocation: Choice[AllocationStrategy], nodes: int) -> tuple[Offer, ...]:
+    """The offers of one provider that an allocation admits for so many machines, in the order of its tranches.
 
-
-def rank_providers(offers: Sequence[Sequence[Offer]], selection: str, allocation: object) -> list[int]:
-    """Order the providers, given by their offers: ``first``, ``available`` or ``cheapest``.
-
-    Only offers that the allocation admits count. Unknown prices are the highest; equals keep their order.
+    Raises:
+        PluginError: a plugin's strategy failed.
+        ConfigurationError: the user's own broke the contract.
     """
-    admitted = [wanted(each, allocation) for each in offers]
-    order = list(range(len(offers)))
-    if selection == "cheapest":
-        return sorted(order, key=lambda index: min(map(_price, admitted[index]), default=math.inf))
-    if selection == "available":
-        return sorted(order, key=lambda index: not admitted[index])
-    return order
+    tranches = _tranches(allocation, tuple(Candidate(0, offer) for offer in offers), nodes)
+    taken = {id(candidate): candidate.offer for tranche in tranches for candidate in tranche.candidates}
+    return tuple(taken.values())
+
+
+def rank(providers: Sequence[ProviderView], selection: Choice[Selector], spec: ComputeSpec) -> list[int]:
+    """Order the providers, named by their indices.
+
+    A selector that is known by a name is asked again for the rest; a user's own callable is asked once, and the
+    others keep their order behind its choice.
+
+    Raises:
+        PluginError: a plugin's selector failed.
+        ConfigurationError: the user's own chose none of the providers. What else it raises arrives as itself.
+    """
+    rest = list(range(len(providers)))
+    if selection.name is None:
+        first = rest.pop(_chosen(providers, selection, spec))
+        return [first, *rest]
+    order: list[int] = []
+    while len(rest) > 1:
+        order.append(rest.pop(_chosen([providers[index] for index in rest], selection, spec)))
+    return order + rest
+
+
+def _chosen(providers: Sequence[ProviderView], selection: Choice[Selector], spec: ComputeSpec) -> int:
+    with selection.asked("select"):
+        chosen = selection.value(tuple(providers), spec)
+    for index, provider in enumerate(providers):
+        if chosen is provider:
+            return index
+    raise selection.wrong("select", repr(chosen), "return one of the providers that it was given")
 
 
 def plan(
-    offers: Sequence[Sequence[Offer]], ranking: Sequence[int], allocation: object, nodes: Sequence[int]
+    offers: Sequence[Sequence[Offer]],
+    ranking: Sequence[int],
+    allocation: Choice[AllocationStrategy],
+    nodes: Sequence[int],
 ) -> list[Order]:
-    """Split nodes between the markets.
+    """Divide the nodes among the offers.
 
     Args:
-        offers: of each provider, in its own order of preference, which is kept within a market.
+        offers: of each provider, in its own order of preference.
         ranking: the providers by their index, the first choice first.
-        allocation: a strategy of ``sky.Allocation``.
+        allocation: the strategy.
         nodes: the index of each machine that is needed.
+
+    Raises:
+        PluginError: a plugin's strategy failed.
+        ConfigurationError: the user's own broke the contract.
     """
-    everyone = tuple(nodes)
-    if not isinstance(allocation, Percent):
-        return [Order(everyone, _candidates(offers, ranking, allocation))]
-    # Rounding up is what "at least" asks for; the small term keeps 0.1 * 30 from becoming 4.
-    count = math.ceil(allocation.spot * len(everyone) - 1e-9)
-    spot = _candidates(offers, ranking, AlwaysSpot())
-    # "At least" also lets the rest be spot, where nothing else is to be had.
-    rest = _candidates(offers, ranking, OnDemandOnly()) + (spot if count else ())
-    orders = [Order(everyone[:count], spot), Order(everyone[count:], rest)]
-    return [order for order in orders if order.nodes]
+    candidates = tuple(Candidate(place, offer) for place, index in enumerate(ranking) for offer in offers[index])
+    orders: list[Order] = []
+    begin = 0
+    for tranche in _tranches(allocation, candidates, len(nodes)):
+        bids = tuple(Bid(ranking[candidate.provider], candidate.offer) for candidate in tranche.candidates)
+        orders.append(Order(tuple(nodes[begin : begin + tranche.nodes]), bids))
+        begin += tranche.nodes
+    return orders
 
 
-def _candidates(offers: Sequence[Sequence[Offer]], ranking: Sequence[int], allocation: object) -> tuple[Candidate, ...]:
-    return tuple(Candidate(index, offer) for index in ranking for offer in wanted(offers[index], allocation))
+def _tranches(
+    allocation: Choice[AllocationStrategy], candidates: tuple[Candidate, ...], nodes: int
+) -> Sequence[Tranche]:
+    """What a strategy answers, checked; without tranches of no machines."""
+    if not candidates:
+        return [Tranche(nodes, ())]
+    with allocation.asked("allocate"):
+        answer = allocation.value.allocate(candidates, nodes)
+    wrong = _wrong(answer, candidates, nodes)
+    if wrong:
+        raise allocation.wrong(
+            "allocate", wrong, f"return tranches that make {nodes} machine(s) together, of the candidates given"
+        )
+    return [tranche for tranche in answer if tranche.nodes]
 
 
-def _of(offers: Sequence[Offer], market: Market) -> tuple[Offer, ...]:
-    return tuple(offer for offer in offers if offer.market == market)
-
-
-def _price(offer: Offer) -> float:
-    return math.inf if offer.price is None else offer.price
+def _wrong(answer: object, candidates: tuple[Candidate, ...], nodes: int) -> str:
+    """What is wrong with a strategy's answer; empty when nothing is."""
+    if not isinstance(answer, Sequence) or not all(isinstance(each, Tranche) for each in answer):
+        return f"what is no sequence of tranches: {answer!r}"
+    given = {id(candidate) for candidate in candidates}
+    total = 0
+    for tranche in answer:
+        count: object = tranche.nodes
+        if not isinstance(count, int) or count < 0 or not isinstance(tranche.candidates, Sequence):
+            return f"what is no tranche of machines: {tranche!r}"
+        total += count
+        for candidate in tranche.candidates:
+            if id(candidate) not in given and candidate not in candidates:
+                return f"a candidate that it was not given: {candidate!r}"
+    return "" if total == nodes else f"tranches of {total} machine(s) where {nodes} are needed"

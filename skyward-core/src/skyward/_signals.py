@@ -9,12 +9,23 @@ from collections.abc import Callable, Sequence
 
 from skyward._interrupts import shield
 
-__all__ = ["finish", "in_background"]
+__all__ = ["Ending", "finish", "first_error", "in_background"]
 
 
-def in_background(function: Callable[[], None], name: str) -> concurrent.futures.Future[None]:
+class Ending(concurrent.futures.Future[None]):
+    """How a function ends that runs in the background."""
+
+    thread: threading.Thread | None = None
+
+    def leave(self) -> None:
+        """Once it is done: wait for its thread, which has nothing left to do but to end."""
+        if self.thread is not None and self.done():
+            self.thread.join()
+
+
+def in_background(function: Callable[[], None], name: str) -> Ending:
     """Run ``function`` where no signal can interrupt it: on a thread, which the interpreter waits for at its end."""
-    outcome: concurrent.futures.Future[None] = concurrent.futures.Future()
+    outcome = Ending()
 
     def work() -> None:
         try:
@@ -24,10 +35,13 @@ def in_background(function: Callable[[], None], name: str) -> concurrent.futures
         else:
             outcome.set_result(None)
 
+    thread = threading.Thread(target=work, name=name)
     try:
-        threading.Thread(target=work, name=name).start()
+        thread.start()
     except RuntimeError:  # the interpreter is shutting down and starts none any more
         work()
+    else:
+        outcome.thread = thread
     return outcome
 
 
@@ -46,10 +60,16 @@ def finish(endings: Sequence[concurrent.futures.Future[None]], remaining: Callab
             interrupted = interrupt
             left = ", ".join(remaining()) or "the last connections"
             print(f"still removing {left}: please wait, or they would go on costing", file=sys.stderr)  # noqa: T201
+    error = first_error(endings)
+    if interrupted is not None:
+        raise interrupted from error
+    if error is not None:
+        raise error
+
+
+def first_error(endings: Sequence[concurrent.futures.Future[None]]) -> BaseException | None:
+    """The first error of endings that are through; further ones are notes of it."""
     errors = [failure for ending in endings if (failure := ending.exception()) is not None]
     for other in errors[1:]:
         errors[0].add_note(f"and, from another pool: {type(other).__name__}: {other}")
-    if interrupted is not None:
-        raise interrupted from (errors[0] if errors else None)
-    if errors:
-        raise errors[0]
+    return errors[0] if errors else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Buffer
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ _ACK_AT_ONCE = 64 << 10
 """A result from this size is acknowledged at once, so that the slot can free it; a small one with the next task."""
 _ACK_LINES = 256
 """As many lines of output are acknowledged at once; fewer with the next task."""
+_RAW_PATIENCE = 1.0
+"""Seconds that the report of a task's end waits, at most, for raw lines that come by way of the supervisor."""
 
 
 class Connection:
@@ -58,6 +60,8 @@ class Connection:
 
     def on_lost(self, error: Exception | None) -> None:
         """The connection has ended."""
+        if self._slot.listens_to(self):
+            self._slot.catch_up()
         with self._slot.dispatcher.lock:
             self.lost = True
             self._slot.disconnected(self)
@@ -84,6 +88,8 @@ class SlotClient:
         self._sequence = 0
         self._received = 0
         self._lines = 0
+        self._raw_lines = 0
+        self._late: deque[Frame] = deque()  # a report that waits for raw lines, and what came behind it
         self._flying: OrderedDict[int, Task] = OrderedDict()
         self._functions: OrderedDict[bytes, None] = OrderedDict()
         self._bundles: set[bytes] = set()
@@ -139,10 +145,39 @@ class SlotClient:
 
     def on_frame(self, frame: Frame) -> None:
         """A frame of the slot has arrived that is no greeting."""
+        if self._late:
+            self._late.append(frame)
+        else:
+            self._take(frame)
+
+    def raw_came(self, number: int) -> None:
+        """A raw line of this slot has come by way of the supervisor, who numbers them."""
+        self._raw_lines = max(self._raw_lines, number)
+        if self._late and head_of(self._late[0])[3] <= self._raw_lines:
+            self._go_on()
+
+    def catch_up(self) -> None:
+        """Wait for raw lines no longer: a connection has ended, or they take too long."""
+        while self._late:
+            self._raw_lines = head_of(self._late[0])[3]
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take what is late, up to the next report that has to wait."""
+        late, self._late = self._late, deque()
+        while late and not self._late:
+            self._take(late.popleft())
+        self._late += late
+
+    def _take(self, frame: Frame) -> None:
         match frame.kind:
             case Kind.RESULT | Kind.FAILURE:
                 head = head_of(frame)
-                sequence = head[0]
+                sequence, _, _, raw_lines = head
+                if raw_lines > self._raw_lines:  # written before the task ended, and so to be told before it
+                    self._late.append(frame)
+                    self.dispatcher.later(_RAW_PATIENCE, self.catch_up)
+                    return
                 self._received = max(self._received, sequence)
                 if size_of(frame.buffers[0]) >= _ACK_AT_ONCE or len(frame.buffers) > 1:
                     self._acknowledge()
@@ -180,6 +215,7 @@ class SlotClient:
         if self._link is not None:
             self._link.close()
         self._connection, self._link, self._open, self._successor = connection, link, False, None
+        self._late.clear()  # not acknowledged, so it will be sent again
 
     def disconnected(self, connection: Connection) -> None:
         """A connection has ended."""

@@ -21,8 +21,6 @@ _log = logging.getLogger("skyward.teardown")
 _PATIENCE = 180.0
 """Seconds for which a provider is asked again to end machines, and whether they are gone."""
 _ASK_LIMIT = 30.0
-_SETTLE = (1.0, 4.0)
-"""Seconds between looks for machines that a launch may still bring forth after it was cut off."""
 
 
 async def terminate(seller: Seller, ids: Sequence[str]) -> None:
@@ -56,34 +54,43 @@ async def describe(seller: Seller, ids: Sequence[str]) -> dict[str, Instance]:
     return await ask(seller.provider, "describe", states(), _ASK_LIMIT)
 
 
-async def sweep(seller: Seller, pool_id: str, *, known: Collection[str], settle: bool) -> None:
-    """Look for machines of a pool by its tag, and end those that nobody told of.
+async def sweep(seller: Seller, pool_id: str, *, known: Collection[str] = (), settle: float = 0) -> list[str]:
+    """Look for machines of a pool by its tag, and end those that nobody told of; returns their ids.
 
     Args:
         seller: where to look.
         pool_id: the tag.
         known: ids to pass over.
-        settle: whether to look again after a while, for what a launch may bring forth late.
+        settle: seconds for which to look again and again, for what a launch may bring forth late.
 
     Raises:
         ProvisioningError: some cannot be ended.
         SkywardError: the provider cannot tell.
     """
+    ended: dict[str, None] = {}
 
     async def clear() -> None:
         strays = [name for name in await _owned(seller, pool_id) if name not in known]
         if not strays:
             return
-        _log.warning("ending %s of %s, of which it did not tell", ", ".join(strays), seller.provider.name)
+        _log.warning("ending %s of %s, of which its pool was not told", ", ".join(strays), seller.provider.name)
+        ended.update(dict.fromkeys(strays))
         try:
             await terminate(seller, strays)
         except SkywardError as error:
             raise ProvisioningError(f"{', '.join(strays)}: {error}") from error
         raise _Listed(f"{', '.join(strays)} still listed after being ended")
 
-    for pause in (0.0, *(_SETTLE if settle else ())):
-        await asyncio.sleep(pause)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + settle
+    pause = 1.0
+    while True:
         await persistently(clear, on=_Listed, patience=_PATIENCE, first=0.05, longest=10)
+        left = end - loop.time()
+        if left <= 0:
+            return list(ended)
+        await asyncio.sleep(min(pause, left))
+        pause = min(4 * pause, 10.0)
 
 
 class _Listed(ProvisioningError):

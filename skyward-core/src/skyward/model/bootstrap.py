@@ -69,10 +69,14 @@ def _check_name(_step: Step, _attribute: Attribute[str], value: str) -> None:
 
 @frozen
 class Step:
-    """A further phase, or more commands for the phase of that name. ``body`` is POSIX sh under ``set -eu``."""
+    """A further phase, or more commands for the phase of that name. ``body`` is POSIX sh under ``set -eu``.
+
+    ``origin`` is the distribution and version of the plugin that asks for it, which core fills in.
+    """
 
     name: str = field(validator=_check_name)
     body: str
+    origin: str = field(default="", eq=False, kw_only=True)
 
 
 _HEAD = r"""#!/bin/sh

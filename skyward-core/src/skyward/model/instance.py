@@ -33,6 +33,8 @@ class Instance:
         ip: address that the client reaches it by.
         private_ip: address that the other nodes reach it by.
         deadline: when it ends itself, in seconds since the epoch; ``None`` when it has no deadline.
+        owner: who started its pool, from its tags: ``user@host``.
+        client: the process that started its pool, from its tags, by which another one can tell whether it still lives.
         details: the provider's own facts, such as a port or a zone; plain values only.
     """
 
@@ -44,4 +46,6 @@ class Instance:
     ip: str | None = None
     private_ip: str | None = None
     deadline: float | None = None
+    owner: str = ""
+    client: str = ""
     details: Mapping[str, object] = field(factory=dict, hash=False)

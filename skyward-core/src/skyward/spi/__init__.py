@@ -1,7 +1,7 @@
 """Contracts for the authors of plugins.
 
 A plugin is a distribution with one entry point in the group ``skyward`` that points at a light module. The module
-implements hooks with :data:`hookimpl`; its classes follow the protocols here.
+implements hooks with :data:`hookimpl`; its classes follow the protocols here. docs/plugins.md is the guide.
 """
 
 from __future__ import annotations
@@ -16,19 +16,44 @@ from skyward.spi.provider import Capabilities, LaunchRequest, PoolIdentity, Prov
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Transport, Wire
 
 if TYPE_CHECKING:
-    from skyward.spi.hooks import IntegrationDescriptor, ProviderDescriptor, hookimpl
+    from skyward.model.bootstrap import Step
+    from skyward.spi.allocation import AllocationStrategy, Candidate, Tranche
+    from skyward.spi.hooks import (
+        AllocationDescriptor,
+        IntegrationDescriptor,
+        ProviderDescriptor,
+        SelectorDescriptor,
+        hookimpl,
+    )
+    from skyward.spi.selector import ProviderView, Selector
 else:
+    # What pools without plugins have no use for; pluggy alone costs as much to import as the rest of a pool's start.
+    _LATER = {
+        "skyward.model.bootstrap": ("Step",),
+        "skyward.spi.allocation": ("AllocationStrategy", "Candidate", "Tranche"),
+        "skyward.spi.hooks": (
+            "AllocationDescriptor",
+            "IntegrationDescriptor",
+            "ProviderDescriptor",
+            "SelectorDescriptor",
+            "hookimpl",
+        ),
+        "skyward.spi.selector": ("ProviderView", "Selector"),
+    }
 
     def __getattr__(name):
-        # pluggy costs as much to import as the rest of a first pool's start, and only plugins need it
-        if name in ("IntegrationDescriptor", "ProviderDescriptor", "hookimpl"):
-            from skyward.spi import hooks
+        from importlib import import_module
 
-            return getattr(hooks, name)
+        for module, names in _LATER.items():
+            if name in names:
+                return getattr(import_module(module), name)
         raise AttributeError(f"module 'skyward.spi' has no attribute {name!r}")
 
 
 __all__ = [
+    "AllocationDescriptor",
+    "AllocationStrategy",
+    "Candidate",
     "Capabilities",
     "ComputeSpec",
     "Instance",
@@ -44,8 +69,13 @@ __all__ = [
     "PoolIdentity",
     "Provider",
     "ProviderDescriptor",
+    "ProviderView",
     "Receiver",
+    "Selector",
+    "SelectorDescriptor",
     "Session",
+    "Step",
+    "Tranche",
     "Transport",
     "Wire",
     "hookimpl",

@@ -7,7 +7,7 @@ What a session may raise is the closed set below ``ProviderError``; anything els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -46,6 +46,7 @@ class PoolIdentity:
         deadline: seconds since the epoch at which its machines end themselves; ``None`` for no limit.
         lease: seconds without a word from the client after which they do; ``None`` for no lease.
         token: secret that a client must show to a node. Never a tag, never logged.
+        client: the process that started it, in letters, digits and dashes; at most 63 of them.
     """
 
     pool_id: str
@@ -53,6 +54,7 @@ class PoolIdentity:
     deadline: float | None
     lease: float | None
     token: bytes
+    client: str = ""
 
     def __repr__(self) -> str:
         return f"PoolIdentity(pool_id={self.pool_id!r}, owner={self.owner!r}, deadline={self.deadline!r})"
@@ -106,7 +108,10 @@ class Session(Protocol):
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """Find machines by their tags, of this pool or of all pools of this owner, without any local state.
 
-        Core asks when a pool ends, to prove that nothing is left. Those that are ended are left out or ``GONE``.
+        Core asks when a pool ends, to prove that nothing is left, and when it looks for what dead clients left behind.
+        ``pool_id``, ``deadline``, ``owner`` and ``client`` of each are, from its tags, those of the ``PoolIdentity``
+        that it was launched with: by them core tells whose client is dead. Machines of other owners may be among
+        them. Those that are ended are left out or ``GONE``.
         """
         ...
 
@@ -123,8 +128,15 @@ class Session(Protocol):
 class Provider(Protocol):
     """A provider's settings: a hashable, picklable value that users write, such as ``sky.Local()``."""
 
-    name: ClassVar[str]
-    capabilities: ClassVar[Capabilities]
+    @property
+    def name(self) -> str:
+        """What it is called, to users and in the logs; most have it as a ``ClassVar``."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; most have this as a ``ClassVar``, too."""
+        ...
 
     async def open(self, identity: PoolIdentity, /) -> Session:
         """Open a session for one pool. SDKs are imported here, and credentials checked. Nothing is created.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Buffer, Callable, Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from attrs import frozen
 
-from skyward.model.bootstrap import Step
 from skyward.model.image import Image
 from skyward.worker.protocol import Frame
+
+if TYPE_CHECKING:
+    from skyward.model.bootstrap import Step
 
 __all__ = ["Interpreter", "Link", "PhaseReport", "Receiver", "Transport", "Wire"]
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 __all__ = ["Page"]
 
-_STARTED, _RUNNING, _TASK, _CANCELLED, _RAW, _FLUSH = (8 * i for i in range(6))
+_STARTED, _RUNNING, _TASK, _CANCELLED, _RAW, _FLUSH, _RAW_LINES = (8 * i for i in range(7))
 _RECALLED = 64
 _REMEMBERED = (4096 - _RECALLED) // 8
 """Tasks taken back that the page remembers, each at the place that its sequence has modulo this number."""
@@ -81,6 +81,15 @@ class Page:
     @flush.setter
     def flush(self, value: bool) -> None:
         self._memory[_FLUSH] = value
+
+    @property
+    def raw_lines(self) -> int:
+        """Lines of raw output that the supervisor has forwarded, of all processes that have been this slot."""
+        return self._get(_RAW_LINES)
+
+    @raw_lines.setter
+    def raw_lines(self, value: int) -> None:
+        self._set(_RAW_LINES, value)
 
     def start(self, sequence: int, task: int, *, ahead: bool) -> bool:
         """Slot: claim a task. False means that it was taken back, or has run already, and must not run."""

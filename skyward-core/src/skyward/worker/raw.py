@@ -24,7 +24,7 @@ FLUSH = signal.SIGUSR1
 _REST = 1 << 20
 """Bytes that are read at once of what is left; a process that was left behind may write on and on."""
 _PATIENCE = 2.0
-"""Seconds that a slot waits for its supervisor, which may be held up by its client."""
+"""Seconds that a slot waits for its supervisor, which may be held up by its client or by other programs."""
 
 
 class Output:
@@ -85,7 +85,8 @@ class RawEnd:
     def settle(self) -> None:
         """Wait until the supervisor has forwarded what was written."""
         page = self._page
-        if not (page.raw or self._poll.poll(0)):
+        # The pipes first: what was taken out of them before this look has made the page say so before that.
+        if not (self._poll.poll(0) or page.raw):
             return
         page.flush = True
         os.kill(self._supervisor, FLUSH)

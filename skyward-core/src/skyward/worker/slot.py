@@ -26,6 +26,9 @@ from skyward.worker.streams import NodeStream
 
 __all__ = ["Slot"]
 
+type _Outcome = tuple[Kind, str | None, float, list[Buffer]]
+"""The kind of frame that reports the end of a task, how it failed, the seconds that it took, and the report itself."""
+
 
 class Slot:
     """Serves tasks from a socket until its process is ended.
@@ -103,16 +106,18 @@ class Slot:
             return
         self._cluster.task_id = frame.number
         streams.install(*self._streams)
-        parts = self._outcome(frame.number, sequence, digest, frame.buffers)
+        kind, how, seconds, report = self._outcome(sequence, digest, frame.buffers)
         frame.buffers = []
         self._interrupts.arm()
         for stream in self._streams:
             stream.drain()
         self._raw.settle()
+        # The raw lines come to the client by way of the supervisor: it is told how many to expect before the end.
+        parts = encode(kind, frame.number, (sequence, seconds, how, self._page.raw_lines), report)
         self._channel.send_result(sequence, parts, self._page.finish)
 
-    def _outcome(self, number: int, sequence: int, digest: bytes, buffers: list[Buffer]) -> list[Buffer]:
-        """Run the task and return the frame that reports how it ended."""
+    def _outcome(self, sequence: int, digest: bytes, buffers: list[Buffer]) -> _Outcome:
+        """Run the task; returns what reports how it ended."""
         begun = time.perf_counter()
         try:
             function = self._function(digest)
@@ -127,10 +132,10 @@ class Slot:
         except BaseException as error:  # noqa: BLE001  every way that a task can end is reported
             self._interrupts.shut()  # again: the interrupt may have struck in the line above
             self._end_copies(error)
-            head = (sequence, time.perf_counter() - begun, "raised")
+            seconds = time.perf_counter() - begun
             cancelled = isinstance(error, KeyboardInterrupt) and self._interrupts.is_cancelled(sequence)
-            return encode(Kind.FAILURE, number, head, [failure.encode(error, cancelled=cancelled)])
-        return self._result(number, sequence, time.perf_counter() - begun, result)
+            return Kind.FAILURE, "raised", seconds, [failure.encode(error, cancelled=cancelled)]
+        return self._result(time.perf_counter() - begun, result)
 
     def _end_copies(self, error: BaseException | None) -> None:
         """End this process if it is a copy of the slot that the task has made by ``os.fork`` and let run on to here.
@@ -148,16 +153,15 @@ class Slot:
         os._exit(code & 0xFF)
 
     @staticmethod
-    def _result(number: int, sequence: int, seconds: float, result: object) -> list[Buffer]:
+    def _result(seconds: float, result: object) -> _Outcome:
         try:
             data, buffers = pickling.dumps(result)
         except BaseException as error:  # noqa: BLE001  pickling runs the user's own code
             from skyward.worker.unpicklable import unpicklable_path
 
             found = unpicklable_path(result, "result") or ("result", f"{type(error).__name__}: {error}")
-            head = (sequence, seconds, "unpicklable")
-            return encode(Kind.FAILURE, number, head, [pickle.dumps(found)])
-        return encode(Kind.RESULT, number, (sequence, seconds), [data, *buffers])
+            return Kind.FAILURE, "unpicklable", seconds, [pickle.dumps(found)]
+        return Kind.RESULT, None, seconds, [data, *buffers]
 
     def _function(self, digest: bytes) -> Callable[..., Any]:
         held = self._functions[digest]

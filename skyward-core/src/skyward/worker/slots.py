@@ -40,7 +40,7 @@ class SlotProcess:
         self.failed_starts = 0
         self._begun = (0.0, 0)
         self._token = token
-        self._kills_before = 0
+        self._kills = (0, 0)  # of the kernel for memory, as they were at the last two notes
         self._listener = listen(os.path.join(directory, f"slot-{index}.sock"))
 
     def start(self, cluster: ClusterContext, environment: Mapping[str, str], close: Callable[[], None]) -> None:
@@ -48,7 +48,7 @@ class SlotProcess:
         pipes = [os.pipe(), os.pipe()]
         self.generation += 1
         self.killed_for = ""
-        self.note_kills()
+        self._kills = (oom_kills(),) * 2
         self._begun = (time.monotonic(), self.page.started)
         parent = os.getpid()
         pid = os.fork()
@@ -79,8 +79,11 @@ class SlotProcess:
             os._exit(1)
 
     def note_kills(self) -> None:
-        """Count from here on whether the kernel kills for memory."""
-        self._kills_before = oom_kills()
+        """Count from the note before this one on whether the kernel kills for memory.
+
+        Not from here on, since a process that it has killed already may take a while to die.
+        """
+        self._kills = (self._kills[1], oom_kills())
 
     def end_group(self) -> None:
         """Kill what the tasks of this slot have started and left in its process group."""
@@ -89,7 +92,7 @@ class SlotProcess:
 
     def reap(self, status: int) -> dict[str, Any]:
         """Describe the death of the process that ended with ``status``, and make room for the next one."""
-        facts: dict[str, Any] = how_it_died(status, kills_before=self._kills_before, kills_now=oom_kills())
+        facts: dict[str, Any] = how_it_died(status, kills_before=self._kills[0], kills_now=oom_kills())
         facts |= {"slot": self.index, "generation": self.generation, "killed_for": self.killed_for}
         facts |= {"running": self.page.running, "started": self.page.started, "recalled": self.page.recalled}
         begun, started = self._begun

@@ -278,7 +278,8 @@ class Supervisor:
 
     def _forward(self, slot: SlotProcess, output: Output, lines: list[str]) -> None:
         for line in lines:
-            said = (slot.page.task, (line, output.stream, time.time(), slot.index, 0))
+            slot.page.raw_lines += 1
+            said = (slot.page.task, (line, output.stream, time.time(), slot.index, slot.page.raw_lines))
             if not self._send(Kind.LOG, said[1], said[0]):
                 self._unsent.append(said)
 

@@ -1,0 +1,138 @@
+"""Launching: offer after offer, until there are machines enough, or everybody has said why not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from skyward._asking import NoAnswer, persistently, together
+from skyward.errors import (
+    AllProvidersFailedError,
+    AuthenticationFailed,
+    PluginError,
+    ProviderError,
+    QuotaExceeded,
+    SkywardError,
+)
+from skyward.model.offer import Offer
+from skyward.spi.provider import LaunchRequest
+
+if TYPE_CHECKING:
+    from skyward._fleet import Fleet, Machine
+    from skyward._market import Seller
+    from skyward._selection import Order
+    from skyward.model.spec import ComputeSpec
+
+__all__ = ["Buyer", "said"]
+
+_log = logging.getLogger("skyward.market")
+
+
+class Buyer:
+    """Gives a pool's orders. One for the whole pool, so that no session is asked to launch twice at a time.
+
+    Args:
+        spec: the pool's request.
+        fleet: takes the machines.
+        before: called with an offer and the nodes that it is for, right before it is ordered.
+    """
+
+    def __init__(self, spec: ComputeSpec, fleet: Fleet, before: Callable[[Offer, Sequence[int]], None]) -> None:
+        self._spec = spec
+        self._fleet = fleet
+        self._before = before
+        self._turns: dict[Seller, asyncio.Lock] = {}
+
+    async def buy(
+        self, orders: Sequence[Order], sellers: Sequence[Seller], others: Callable[[set[Seller]], Sequence[str]]
+    ) -> list[Machine]:
+        """Launch orders until they are whole. What was launched is with the fleet at any moment.
+
+        Orders run side by side where they go to different sellers; one seller is asked in the orders' order.
+
+        Args:
+            orders: what to buy.
+            sellers: whom the orders name by their index.
+            others: gives what the providers said of whom no offer was tried.
+
+        Raises:
+            AllProvidersFailedError: the offers ran out first; what each provider answered is in the message.
+            AuthenticationFailed: at once, whatever other offers there are.
+        """
+        set_aside: dict[Seller, SkywardError] = {}
+        bought = await together(self._buy(order, sellers, set_aside, others) for order in orders)
+        return [machine for machines in bought for machine in machines]
+
+    async def _buy(
+        self,
+        order: Order,
+        sellers: Sequence[Seller],
+        set_aside: dict[Seller, SkywardError],
+        others: Callable[[set[Seller]], Sequence[str]],
+    ) -> list[Machine]:
+        missing = list(order.nodes)
+        bought: list[Machine] = []
+        answers: list[str] = []
+        heard: set[Seller] = set()
+        for bid in order.offers:
+            seller, offer = sellers[bid.seller], bid.offer
+            nodes = missing if offer.capacity is None else missing[: offer.capacity]
+            if not nodes:
+                answers.append(f"{_named(offer)}: no capacity")
+                continue
+            async with self._turns.setdefault(seller, asyncio.Lock()):
+                if seller in set_aside:
+                    if seller not in heard:  # it failed in another order
+                        answers.append(f"{seller.provider.name}: {said(set_aside[seller])}")
+                        heard.add(seller)
+                    continue
+                heard.add(seller)
+                try:
+                    got = await self._launch(seller, offer, nodes)
+                except AuthenticationFailed:
+                    raise
+                except (ProviderError, PluginError) as error:
+                    answers.append(f"{_named(offer)}: {said(error)}")
+                    _log.info("no machine from %s", answers[-1])
+                    if isinstance(error, (PluginError, NoAnswer)):
+                        set_aside[seller] = error
+                    continue
+            bought += got
+            there = {machine.instance.node for machine in got}
+            missing = [node for node in missing if node not in there]
+            if not missing:
+                return bought
+            answers.append(f"{_named(offer)}: {len(got)} machine(s) of {len(got) + len(missing)}")
+        answers += others({sellers[bid.seller] for bid in order.offers})
+        raise AllProvidersFailedError(
+            f"{len(missing)} of {len(order.nodes)} machine(s) could not be had: {'; '.join(answers)}; try again later, "
+            "ask for fewer or for others, or add a provider"
+        ) from next(iter(set_aside.values()), None)
+
+    async def _launch(self, seller: Seller, offer: Offer, nodes: Sequence[int]) -> list[Machine]:
+        """Launch machines of one offer, again after a passing failure, but not when nothing was answered for long."""
+        request = LaunchRequest(offer=offer, nodes=tuple(nodes), spec=self._spec)
+        self._before(offer, nodes)
+
+        async def launched() -> list[Machine] | NoAnswer:
+            try:
+                return await self._fleet.launch(seller, request)
+            except NoAnswer as error:
+                return error
+
+        answer = await persistently(launched, attempts=3)
+        if isinstance(answer, NoAnswer):
+            raise answer
+        return answer
+
+
+def said(error: Exception) -> str:
+    """What a provider answered, in words."""
+    words = str(error) or type(error).__name__
+    return f"over quota: {words}" if isinstance(error, QuotaExceeded) else words
+
+
+def _named(offer: Offer) -> str:
+    return f"{offer.provider} {offer.instance_type} ({offer.market}, {offer.region})"
