@@ -113,6 +113,50 @@ def test_a_wheel_installed_alone_offers_its_surface(
     assert {f"{package}{os.sep}{path}" for path in done.stdout.split()} == data
 
 
+USERS_TESTS = """
+import pytest
+import skyward as sky
+
+pytestmark = pytest.mark.usefixtures("skyward_no_leaks")
+
+@sky.compute
+def where():
+    import skyward
+    return skyward.__file__
+
+def test_nodes(skyward_pool):
+    places = set(where() @ sky)
+    assert len(places) == 1
+    assert "site-packages" in places.pop()
+
+@pytest.mark.skyward_cloud(boot_seconds=60)
+def test_cloud(skyward_cloud):
+    skyward_cloud.script("launch", sky.Unavailable("sold out"))
+    with sky.ComputePool(skyward_cloud.provider, display="quiet") as pool:
+        assert where() >> pool
+    assert skyward_cloud.clock.monotonic() == 60
+
+def test_left():
+    sky.ComputePool(display="quiet").__enter__()
+"""
+
+
+def test_pytest_finds_the_fixtures_of_an_installed_wheel(
+    uv: str, wheels: dict[str, Path], clean_environ: dict[str, str], tmp_path: Path
+) -> None:
+    python = install(uv, wheels, "skyward-core", clean_environ, tmp_path)
+    (tmp_path / "test_users.py").write_text(USERS_TESTS)
+    for command in (
+        [uv, "pip", "install", "--quiet", "--python", str(python), "pytest>=8.3"],
+        [str(python), "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "test_users.py"],
+    ):
+        done = subprocess.run(command, cwd=tmp_path, env=clean_environ, capture_output=True, text=True, check=False)
+    assert "plugins: skyward-core" in done.stdout, done.stdout + done.stderr
+    assert "= 3 passed, 1 error in" in done.stdout, done.stdout
+    assert "the pool" in done.stdout
+    assert "entered and not left" in done.stdout
+
+
 def test_no_package_imports_another_that_it_does_not_name(members: list[Any]) -> None:
     """Installed alone shows what is missing at import; this shows what would be missing later."""
     for member in members:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -268,13 +270,27 @@ def test_plugins_take_turns_by_their_names_and_those_marked_first_and_last_go_fi
     assert image.env["ORDER"].split() == ["d-first", "e-first", "b", "c", "a-last", "e-last"]
 
 
-def test_a_plugin_that_is_refused_has_no_hook_left_behind(install: Install) -> None:
-    install(
-        "acme-half",
-        "from skyward.spi import hookimpl\n@hookimpl\ndef skyward_bootstrap_steps(): ...\n"
-        "@hookimpl\ndef skyward_image(picture): ...\n@hookimpl\ndef skyward_on_event(event): ...\n",
-    )
+@pytest.mark.parametrize("wrong", ["def skyward_image(picture): ...", "def skyward_picture(image): ..."])
+def test_a_plugin_that_is_refused_has_no_hook_left_behind(install: Install, wrong: str) -> None:
+    good = ["def skyward_bootstrap_steps(): ...", "def skyward_on_event(event): ..."]
+    install("acme-half", "from skyward.spi import hookimpl\n" + "".join(f"@hookimpl\n{it}\n" for it in [*good, wrong]))
     assert _plugins.hooks() == Hooks()
+
+
+def test_without_plugins_a_pool_has_no_hooks_and_loads_nothing_to_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    _plugins.forget()
+    monkeypatch.setattr(_plugins, "may_find", lambda: False)
+    assert _plugins.hooks() == Hooks()
+    assert not _plugins._made
+    code = """if True:
+        import sys
+        import skyward as sky
+        with sky.ComputePool(display="quiet"):
+            pass
+        print(*(name for name in ("pluggy", "skyward._plugins_registry") if name in sys.modules))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 OBSERVE = """

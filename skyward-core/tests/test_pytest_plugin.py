@@ -91,6 +91,16 @@ def test_one(skyward_pool):
     result.assert_outcomes(passed=1)
 
 
+def test_the_pool_lives_by_the_systems_clock_although_a_fake_cloud_is_there(run: Any) -> None:
+    result = run("""
+def test_one(skyward_cloud, skyward_pool):
+    from skyward import _clock
+    assert _clock.current() is skyward_cloud.clock
+    assert skyward_pool._engine._clock is _clock.SYSTEM
+""")
+    result.assert_outcomes(passed=1)
+
+
 def test_what_tasks_print_is_captured_as_the_tests_own(run: Any) -> None:
     result = run("""
 def test_seen(skyward_pool, capsys):

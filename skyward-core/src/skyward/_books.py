@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from skyward._ledger import Ledger
+from skyward._ledger import Ledger, fingerprint
 from skyward.errors import ConfigurationError
 from skyward.model.events import InstanceLaunched, InstanceLaunching, InstanceProvisioned, InstanceRunning
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from skyward._events import EventBus
     from skyward._fleet import Machine
     from skyward.model.offer import Offer
+    from skyward.spi.provider import LaunchRequest, Provider
 
 __all__ = ["Books"]
 
@@ -36,14 +37,20 @@ class Books:
         self._cost = cost
         self._ledger: Ledger | None = None
 
-    def open(self, owner: str, providers: Sequence[str], deadline: float | None) -> None:
+    def open(self, owner: str, providers: Sequence[Provider], deadline: float | None) -> None:
         """Begin, before anything is bought.
 
         Raises:
             ConfigurationError: the ledger cannot be written.
         """
         self._ledger = Ledger(self._pool_id)
-        self._ledger.record("opened", owner=owner, providers=providers, deadline=deadline)
+        self._ledger.record(
+            "opened",
+            owner=owner,
+            providers=[provider.name for provider in providers],
+            settings=[fingerprint(provider) for provider in providers],
+            deadline=deadline,
+        )
 
     def launching(self, offer: Offer, nodes: Sequence[int]) -> None:
         """An order is about to be given.
@@ -68,8 +75,12 @@ class Books:
             spot=spot,
             quantum=offer.billing_quantum,
         )
-        self._note("launched", machine)
+        self._record("launched", provider=offer.provider, ids=[instance.id])
         self._events.emit(InstanceLaunched(instance.id, instance.node, offer.provider))
+
+    def answered(self, request: LaunchRequest) -> None:
+        """An order ended in a clear way: what it created is known."""
+        self._record("answered", provider=request.offer.provider, nodes=list(request.nodes))
 
     def running(self, machine: Machine) -> None:
         """A machine runs, and has its addresses."""
@@ -92,16 +103,16 @@ class Books:
     def gone(self, machine: Machine) -> None:
         """A machine is proven to be gone."""
         self._cost.stop(_account(machine))
-        self._note("terminated", machine)
+        self._record("terminated", provider=machine.offer.provider, ids=[machine.instance.id])
 
-    def _note(self, fact: str, machine: Machine) -> None:
+    def _record(self, fact: str, **values: str | Sequence[str] | Sequence[int]) -> None:
         """Record what must not be stopped by a ledger that cannot be written, such as the end of a machine."""
         if self._ledger is None:
             return
         try:
-            self._ledger.record(fact, provider=machine.offer.provider, ids=[machine.instance.id])
+            self._ledger.record(fact, **values)
         except ConfigurationError as error:
-            _log.warning("%s of %s is not in the ledger: %s", fact, machine.instance.id, error)
+            _log.warning("%s %s is not in the ledger: %s", fact, values, error)
 
     def close(self, *, clean: bool) -> None:
         """End. The ledger is kept unless nothing of the pool is left."""

@@ -11,7 +11,7 @@ import os
 import socket
 from pathlib import Path
 
-__all__ = ["has_died", "this_client"]
+__all__ = ["lives", "this_client"]
 
 
 def this_client() -> str:
@@ -19,13 +19,13 @@ def this_client() -> str:
     return f"{_place()}-{os.getpid()}-{_started(os.getpid())}"
 
 
-def has_died(client: str) -> bool:
-    """Whether the process surely lives no more. False also where that cannot be known, as from another host."""
+def lives(client: str) -> bool | None:
+    """Whether the process still lives; ``None`` where that cannot be known, as of another host's."""
     place, _, process = client.partition("-")
     number, _, started = process.partition("-")
     if place != _place() or not number.isdigit() or not started:
-        return False
-    return _started(int(number)) != started
+        return None
+    return _started(int(number)) == started
 
 
 def _place() -> str:

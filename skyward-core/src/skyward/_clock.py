@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator
 from typing import Protocol
 
-__all__ = ["Clock", "current", "use"]
+__all__ = ["SYSTEM", "Clock", "current", "use"]
 
 
 class Clock(Protocol):
@@ -37,7 +37,8 @@ class _System:
         return time.time()
 
 
-_in_use: list[tuple[object, Clock]] = [(None, _System())]  # of the whole process: pools are entered on any thread
+SYSTEM: Clock = _System()
+_in_use: list[tuple[object, Clock]] = [(None, SYSTEM)]  # of the whole process: pools are entered on any thread
 
 
 def current() -> Clock:

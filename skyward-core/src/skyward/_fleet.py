@@ -58,8 +58,9 @@ class _Doubt:
     until: float = 0.0
     machines: int = 0
 
-    def found(self, strays: Sequence[str]) -> None:
-        self.machines = max(self.machines - len(strays), 0)
+    def looked(self, strays: Sequence[str], moment: float) -> None:
+        """There was a look at that moment, which found these. Only what that was too early for may still come."""
+        self.machines = 0 if moment >= self.until else max(self.machines - len(strays), 0)
 
 
 class Fleet:
@@ -98,8 +99,7 @@ class Fleet:
     @property
     def doubtful(self) -> bool:
         """Whether an order may bring forth a machine yet of which nobody has told."""
-        now = asyncio.get_running_loop().time()
-        return any(doubt.machines > 0 and now < doubt.until for doubt in self._doubts.values())
+        return any(doubt.machines > 0 for doubt in self._doubts.values())
 
     async def launch(self, seller: Seller, request: LaunchRequest) -> list[Machine]:
         """Give an order. A cancellation waits a little for its answer, so that what it created is known.
@@ -184,7 +184,9 @@ class Fleet:
         """After a plugin's mistake: end what it may have created. What fails here is done again at the pool's end."""
         try:
             await self.end(machines)
-            self._doubts[seller].found(await sweep(seller, self._pool_id, known=self._ids(seller)))
+            now = asyncio.get_running_loop().time()
+            strays = await sweep(seller, self._pool_id, known=self._ids(seller))
+            self._doubts[seller].looked(strays, now)
         except SkywardError as error:
             _log.warning("%s may still have machines that it did not tell of: %s", seller.provider.name, error)
 
@@ -253,11 +255,12 @@ class Fleet:
         await self._no_more_orders(seller)
         known = [machine for machine in self.machines if machine.seller is seller]
         failed = await self._end(seller, known) if known else ""
-        doubt = self._doubts[seller]
-        doubtful = asyncio.get_running_loop().time() < doubt.until
+        doubt, now = self._doubts[seller], asyncio.get_running_loop().time()
+        doubtful = doubt.machines > 0 or now < doubt.until
+        settle = _SETTLE if now < doubt.until else 0
         try:
-            strays = await sweep(seller, self._pool_id, known=self._ids(seller), settle=_SETTLE if doubtful else 0)
-            doubt.found(strays)
+            strays = await sweep(seller, self._pool_id, known=self._ids(seller), settle=settle)
+            doubt.looked(strays, now + settle)
         except Exception as error:  # noqa: BLE001  as above
             _log.debug("looking for what is left failed", exc_info=True)
             if doubtful or isinstance(error, ProvisioningError):

@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from skyward import _clock
 from skyward.errors import ConfigurationError
 
-__all__ = ["Ledger", "prune", "state_folder"]
+__all__ = ["Ledger", "fingerprint", "state_folder"]
 
 
 def state_folder() -> Path:
     """Where ledgers are: ``$XDG_STATE_HOME/skyward/pools``, by default below ``~/.local/state``."""
     base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     return Path(base) / "skyward" / "pools"
+
+
+def fingerprint(settings: object) -> str:
+    """Tells a provider's settings from others of the same provider, such as of another region; shows none of them.
+
+    Empty for settings whose ``repr`` does not tell what they are.
+    """
+    if type(settings).__repr__ is object.__repr__:
+        return ""
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
 
 
 class Ledger:
@@ -41,10 +52,7 @@ class Ledger:
         self.path = (folder or state_folder()) / f"{pool_id}.jsonl"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file: IO[str] = open(  # noqa: SIM115  kept open for the pool's life
-                self.path, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)
-            )
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file = _locked(self.path)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -54,7 +62,7 @@ class Ledger:
         Raises:
             ConfigurationError: it cannot be written.
         """
-        line = json.dumps({"fact": fact, "time": time.time(), **values})
+        line = json.dumps({"fact": fact, "time": _clock.current().time(), **values})
         try:
             self._file.write(line + "\n")
             self._file.flush()
@@ -69,20 +77,22 @@ class Ledger:
 
     def close(self, *, clean: bool) -> None:
         """Close the file, and remove it when nothing of the pool is left."""
-        with contextlib.suppress(OSError):  # what could not be flushed was reported when it was recorded
-            self._file.close()
-        if clean:
+        if clean:  # while it is locked, so that nobody takes it for a dead client's
             with contextlib.suppress(FileNotFoundError):
                 self.path.unlink()
+        with contextlib.suppress(OSError):  # what could not be flushed was reported when it was recorded
+            self._file.close()
 
 
-def prune(provider: str, is_gone: Callable[[str], bool], folder: Path | None = None) -> None:
-    """Remove the ledgers of dead clients whose pools were of this provider alone and are gone.
-
-    ``is_gone`` tells, by a pool's id, whether nothing of it is left.
-    """
-    for path in (folder or state_folder()).glob("*.jsonl"):
-        with contextlib.suppress(OSError, ValueError, KeyError), open(path, "r+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if json.loads(file.readline())["providers"] == [provider] and is_gone(path.stem):
-                path.unlink()
+def _locked(path: Path) -> IO[str]:
+    """Open a file and lock it. Whoever looks for ledgers of the dead may lock, or remove, one that is empty yet."""
+    while True:
+        file = open(path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()

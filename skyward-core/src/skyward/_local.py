@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from skyward import _ledger, _local_processes
+from skyward import _local_processes
 from skyward._selection import fits
 from skyward.errors import Unavailable
 from skyward.model.instance import Instance, InstanceState
@@ -44,8 +44,7 @@ class Local:
     capabilities: ClassVar[Capabilities] = Capabilities(spot=False, private_network=True, default_lease=10.0)
 
     async def open(self, identity: PoolIdentity, /) -> LocalSession:
-        """Open a session. Nothing is created before the first launch; ledgers that killed clients left are removed."""
-        _ledger.prune(self.name, lambda pool_id: not _local_processes.find(pool_id))
+        """Open a session. Nothing is created before the first launch."""
         return LocalSession(identity)
 
 

@@ -14,13 +14,16 @@ from skyward.model.instance import Instance, InstanceState
 if TYPE_CHECKING:
     from skyward._market import Seller
 
-__all__ = ["describe", "shielded", "sweep", "terminate"]
+__all__ = ["LATE", "describe", "shielded", "sweep", "terminate"]
 
 _log = logging.getLogger("skyward.teardown")
 
 _PATIENCE = 180.0
 """Seconds for which a provider is asked again to end machines, and whether they are gone."""
 _ASK_LIMIT = 30.0
+LATE = 60.0
+"""Seconds after an order was given up in which it may still bring forth a machine. Clouds take seconds to list a new
+machine, at times up to a minute."""
 
 
 async def terminate(seller: Seller, ids: Sequence[str]) -> None:

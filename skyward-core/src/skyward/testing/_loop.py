@@ -124,7 +124,8 @@ def _bury(loop: VirtualLoop) -> None:
     tasks = list(asyncio.all_tasks(loop))
     for task in tasks:
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own way to say that this is meant
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(tasks))
+    waiting: list[object] = [*loop._ready, *loop._scheduled]  # type: ignore[attr-defined]  # may hold coroutines too
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object((tasks, waiting)))
     loop.close()
 
 

@@ -1,0 +1,254 @@
+"""Removing what dead clients left behind: first found, then ended and proven gone.
+
+With the ledgers, a pool whose client is dead is known by name, and whatever bears its tag is ended. Without them, the
+machines' own tags must do: whose client has died, as far as that can be told from here, or whose deadline has passed.
+What a living client's pool has is never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import logging
+import secrets
+import socket
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+
+from attrs import frozen
+
+from skyward import _clock
+from skyward._accounts import Account, claimed, read_all
+from skyward._asking import all_of, ask, let_go, persistently
+from skyward._client import lives, this_client
+from skyward._ledger import fingerprint
+from skyward._market import Seller
+from skyward._teardown import LATE, describe, sweep, terminate
+from skyward.errors import SkywardError
+from skyward.model.instance import Instance, InstanceState
+from skyward.spi.provider import PoolIdentity, Provider
+
+__all__ = ["Found", "Orphan", "Removed", "clear", "find", "remove", "tidy", "why_orphaned"]
+
+_log = logging.getLogger("skyward.reap")
+
+_ASK_LIMIT = 30.0
+_SKEW = 60.0
+"""Seconds after its deadline in which a machine may still be ending itself, or by which clocks may differ."""
+
+
+@frozen
+class Orphan:
+    """A machine that is nobody's any more: the provider's settings, the machine, and what tells so."""
+
+    provider: Provider
+    machine: Instance
+    why: str
+
+
+@frozen
+class Found:
+    """What dead clients left behind.
+
+    Attributes:
+        providers: those that were asked, by their settings.
+        orphans: machines that are nobody's any more.
+        pools: what the ledgers of dead clients tell.
+        problems: what could not be found out, in words.
+    """
+
+    providers: tuple[Provider, ...]
+    orphans: tuple[Orphan, ...]
+    pools: tuple[Account, ...]
+    problems: tuple[str, ...] = ()
+
+
+@frozen
+class Removed:
+    """What was removed.
+
+    Attributes:
+        machines: provider and id of each machine that was ended.
+        pools: ids of the pools of which nothing is left; their ledgers are gone.
+        problems: what could not be ended or proven, in words.
+    """
+
+    machines: tuple[tuple[str, str], ...] = ()
+    pools: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+async def find(providers: Iterable[Provider]) -> Found:
+    """Look for what dead clients left behind at these providers. A provider that fails does not stop the others."""
+    asked = tuple(dict.fromkeys(providers))
+    accounts = read_all()
+    looked = await all_of(_look(provider, accounts) for provider in asked)
+    return Found(
+        providers=asked,
+        orphans=tuple(orphan for orphans, _ in looked for orphan in orphans),
+        pools=tuple(account for account in accounts if not account.alive),
+        problems=tuple(problem for _, problem in looked if problem),
+    )
+
+
+async def remove(found: Found) -> Removed:
+    """End what was found, prove that it is gone, and remove the ledgers of which nothing is left.
+
+    A provider that fails does not stop the others: what it may still have is among the problems.
+    """
+    problems: list[str] = []
+    async with contextlib.AsyncExitStack() as sessions:
+        sellers: list[Seller] = []
+        for provider in found.providers:
+            pools = any(provider.name in pool.asked for pool in found.pools)
+            if not pools and all(orphan.provider != provider for orphan in found.orphans):
+                continue
+            try:
+                sellers.append(await sessions.enter_async_context(_opened(provider)))
+            except SkywardError as error:
+                problems.append(f"{provider.name}: {error}")
+        removed = await clear(sellers, found.pools, found.orphans)
+    return Removed(removed.machines, removed.pools, (*problems, *removed.problems))
+
+
+async def clear(sellers: Sequence[Seller], pools: Iterable[Account], orphans: Sequence[Orphan] = ()) -> Removed:
+    """`remove`, with sessions that are open already."""
+    with contextlib.ExitStack() as claims:
+        mine = [pool for pool in pools if claims.enter_context(claimed(pool.path))]
+        outcomes = await all_of(_clear(seller, mine, orphans) for seller in sellers)
+        proven = [(seller.provider, done) for seller, (_, done, _) in zip(sellers, outcomes, strict=True)]
+        over = [pool for pool in mine if _is_over(pool, [provider for provider, done in proven if pool in done])]
+        for pool in over:
+            pool.path.unlink(missing_ok=True)
+    return Removed(
+        machines=tuple(machine for machines, _, _ in outcomes for machine in machines),
+        pools=tuple(pool.pool_id for pool in over),
+        problems=tuple(problem for _, _, problems in outcomes for problem in problems),
+    )
+
+
+async def tidy(sellers: Sequence[Seller]) -> None:
+    """What every pool does once its providers are open: `clear` the pools of dead clients that bought nowhere else.
+
+    What fails is logged: the next pool does it again.
+    """
+    names = {seller.provider.name for seller in sellers}
+    dead = [account for account in read_all() if not account.alive and account.asked <= names]
+    if not dead:
+        return
+    removed = await clear(sellers, dead)
+    for provider, machine in removed.machines:
+        _log.warning("ended machine %s of %s, which a client that died had left behind", machine, provider)
+    for problem in removed.problems:
+        _log.warning("a client that died left something behind: %s", problem)
+
+
+def why_orphaned(machine: Instance, living: Collection[str], dead: Collection[str], now: float) -> str | None:
+    """Why a machine is nobody's any more; ``None`` when it is somebody's, or may be.
+
+    Args:
+        machine: as its provider listed it.
+        living: pools whose ledgers are held by living clients.
+        dead: pools whose ledgers are not.
+        now: seconds since the epoch.
+    """
+    if not machine.pool_id or machine.pool_id in living:
+        return None
+    alive = lives(machine.client)
+    if machine.pool_id in dead or alive is False:
+        return "its client has died"
+    # Of a client elsewhere nothing is known but what it has promised.
+    if alive is None and machine.deadline is not None and now > machine.deadline + _SKEW:
+        return "its deadline has passed"
+    return None
+
+
+async def _look(provider: Provider, accounts: Sequence[Account]) -> tuple[list[Orphan], str]:
+    """The orphans at one provider, and what kept it from answering."""
+    living = {account.pool_id for account in accounts if account.alive}
+    dead = {account.pool_id for account in accounts if not account.alive}
+    asked = [account.pool_id for account in accounts if not account.alive and provider.name in account.asked]
+    try:
+        async with _opened(provider) as seller:
+            listed: dict[str, Instance] = {}
+            for pool_id in (None, *asked):
+                listed |= {machine.id: machine for machine in await _owned(seller, pool_id)}
+    except SkywardError as error:
+        return [], f"{provider.name}: {error}"
+    now = _clock.current().time()
+    found = [(machine, why_orphaned(machine, living, dead, now)) for machine in listed.values()]
+    return [Orphan(provider, machine, why) for machine, why in found if why is not None], ""
+
+
+async def _clear(
+    seller: Seller, pools: Sequence[Account], orphans: Sequence[Orphan]
+) -> tuple[list[tuple[str, str]], list[Account], list[str]]:
+    """At one provider: the machines that were ended, the pools of which it has nothing any more, and the problems."""
+    provider = seller.provider
+    gone: dict[str, None] = {}
+    done: list[Account] = []
+    problems: list[str] = []
+    lost = [orphan.machine.id for orphan in orphans if orphan.provider == provider]
+    try:
+        await _end(seller, lost, gone)
+    except SkywardError as error:
+        problems.append(f"{', '.join(lost)} of {provider.name} may still run: {error}")
+    for pool in (pool for pool in pools if provider.name in pool.asked):
+        try:
+            await _end(seller, pool.machines.get(provider.name, ()), gone)
+            settle = max(pool.unclear + LATE - _clock.current().time(), 0.0)
+            gone.update(dict.fromkeys(await sweep(seller, pool.pool_id, settle=settle)))
+            done.append(pool)
+        except SkywardError as error:
+            problems.append(f"machines of {provider.name} with the tag {pool.pool_id} may still run: {error}")
+    return [(provider.name, name) for name in gone], done, problems
+
+
+async def _end(seller: Seller, ids: Sequence[str], gone: dict[str, None]) -> None:
+    """End machines, and note those that were still there."""
+    if not ids:
+        return
+    known = await persistently(lambda: describe(seller, ids), on=SkywardError, attempts=4)
+    await terminate(seller, ids)
+    gone.update({name: None for name, machine in known.items() if machine.state is not InstanceState.GONE})
+
+
+def _is_over(pool: Account, proven: Sequence[Provider]) -> bool:
+    """Whether nothing of a pool is left, given the providers that have nothing of it any more.
+
+    Another account or region of the same provider cannot tell, unless the machines have ended themselves by now.
+    """
+    past = pool.deadline is not None and _clock.current().time() > pool.deadline + LATE
+    for name in pool.asked:
+        those = [fingerprint(provider) for provider in proven if provider.name == name]
+        missing = pool.settings.get(name, frozenset()) - set(those) - {""}
+        if not those or (missing and not past):
+            return False
+    return True
+
+
+@contextlib.asynccontextmanager
+async def _opened(provider: Provider) -> AsyncGenerator[Seller]:
+    """A session of a client that buys nothing."""
+    identity = PoolIdentity(
+        pool_id=f"reap-{secrets.token_hex(5)}",
+        owner=f"{getpass.getuser()}@{socket.gethostname()}",
+        deadline=None,
+        lease=None,
+        token=secrets.token_bytes(32),
+        client=this_client(),
+    )
+    session = await persistently(lambda: ask(provider, "open", provider.open(identity), _ASK_LIMIT), attempts=4)
+    try:
+        yield Seller(provider, session, (), None)
+    finally:
+        await let_go(provider, "close", session.close)
+
+
+async def _owned(seller: Seller, pool_id: str | None) -> list[Instance]:
+    async def listed() -> list[Instance]:
+        found = await seller.session.list_owned(pool_id)
+        return [machine for machine in found if machine.state is not InstanceState.GONE]
+
+    return await persistently(
+        lambda: ask(seller.provider, "list_owned", listed(), _ASK_LIMIT), on=SkywardError, attempts=4
+    )

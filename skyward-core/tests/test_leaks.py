@@ -1,0 +1,59 @@
+"""No machine outlives its pool: whatever befalls the client, at any of its awaits, and whatever its providers do.
+
+A client that is cancelled, or to which an exception comes, ends its machines itself. One that is killed leaves them to
+the next client, which finds them by the ledger, or, where that is lost as well, by their tags; and whatever nobody
+finds ends itself. Each run has a number, and is the same at each repetition::
+
+    SKYWARD_LEAK_SEED=137 python -m pytest skyward-core/tests/test_leaks.py
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from leak_scenarios import ENDINGS, EVERYTHING, Ending, awaits, check, random_scenario
+
+from skyward._client import this_client
+
+RUNS = 500
+_CHUNK = 25
+_ONLY = os.environ.get("SKYWARD_LEAK_SEED")
+SEEDS = [range(begin, begin + _CHUNK) for begin in range(0, RUNS, _CHUNK)]
+if _ONLY is not None:
+    SEEDS = [range(int(_ONLY), int(_ONLY) + 1)]
+
+
+@pytest.fixture(autouse=True)
+def _as_a_client_that_can_die(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Machines bear the tag of a process that is no more when somebody looks whether it is."""
+    dead = f"{this_client().partition('-')[0]}-1-0"
+    monkeypatch.setattr("skyward._market.this_client", lambda: dead)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", SEEDS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+def test_no_fault_and_no_interruption_leaves_a_machine(
+    seeds: range, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for seed in seeds:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / str(seed)))
+        scenario = random_scenario(seed)
+        try:
+            at = random.Random(seed).randint(1, awaits(scenario))
+            check(scenario, ENDINGS[seed % len(ENDINGS)], at)
+        except BaseException as error:
+            error.add_note(f"to repeat it: SKYWARD_LEAK_SEED={seed} python -m pytest {__file__} -k no_fault")
+            raise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_no_await_of_the_road_is_one_at_which_an_interruption_leaves_a_machine(ending: Ending) -> None:
+    total = awaits(EVERYTHING)
+    assert total > 150
+    for at in range(1, total + 1):
+        check(EVERYTHING, ending, at)
