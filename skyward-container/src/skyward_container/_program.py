@@ -1,0 +1,75 @@
+"""Running a program, with an end to the waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+
+from attrs import frozen
+
+__all__ = ["Answer", "run"]
+
+
+@frozen
+class Answer:
+    """How a program ended: its exit status and what it wrote."""
+
+    status: int
+    output: str
+    errors: str
+
+    @property
+    def words(self) -> str:
+        """The last lines of what it wrote about its failure."""
+        lines = (self.errors.strip() or self.output.strip()).splitlines()
+        return "\n".join(lines[-5:]) or f"status {self.status}"
+
+
+async def run(command: Sequence[str], stdin: bytes = b"", *, limit: float, whole: bool = False) -> Answer:
+    """Run a program to its end.
+
+    Args:
+        command: the program and its arguments. They can be seen by every user of this machine: no secret is among them.
+        stdin: what it reads.
+        limit: seconds after which it is ended.
+        whole: it changes something. If the caller is cancelled meanwhile, it is waited for all the same: what becomes
+            of a change that is cut off nobody could tell.
+
+    Raises:
+        TimeoutError: it took longer than ``limit``.
+        OSError: it cannot be started.
+    """
+    # In a session of its own, which the Ctrl-C of a terminal does not reach.
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C"},
+        start_new_session=True,
+    )
+    talk = asyncio.ensure_future(_talk(process, stdin, limit))
+    try:
+        return await (asyncio.shield(talk) if whole else talk)
+    except asyncio.CancelledError:
+        if whole:
+            await asyncio.wait([talk])
+            if not talk.cancelled():
+                talk.exception()  # the cancellation is the answer
+        raise
+
+
+async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: float) -> Answer:
+    try:
+        async with asyncio.timeout(limit):
+            output, errors = await process.communicate(stdin)
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    assert process.returncode is not None
+    return Answer(process.returncode, output.decode(errors="replace"), errors.decode(errors="replace"))
