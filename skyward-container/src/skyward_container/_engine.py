@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,6 +25,11 @@ _ANSWER_LIMIT = 15.0
 """Seconds that an engine may take to say that it is there."""
 _LIMIT = 60.0
 """Seconds that any other command may take, unless it says otherwise."""
+
+# Not just "no such": a socket that is missing is "no such file or directory".
+_MISSING = re.compile(
+    r"no such (container|object|image|network)|(image|network)( \S+)? not (known|found)", re.IGNORECASE
+)
 
 _INSTALL = (
     "install one (Debian and Ubuntu: `sudo apt-get install podman`; macOS and Windows: Docker Desktop or Podman "
@@ -88,18 +94,13 @@ class Engine:
             return []
         answer = await self.ask(kind, "inspect", *wanted)
         # Docker says "[]" and ends with 1 both for what it does not have and when it cannot be reached.
-        if answer.status and not _says_missing(answer.errors):
+        if answer.status and not _MISSING.search(answer.errors):
             raise Transient(f"`{self.name} {kind} inspect` failed: {answer.words}")
         try:
             found = json.loads(answer.output or "[]")
         except ValueError as error:
             raise Transient(f"`{self.name} {kind} inspect` gave no JSON: {answer.output[:200]!r}") from error
         return [each for each in found or [] if isinstance(each, dict)]
-
-
-def _says_missing(errors: str) -> bool:
-    words = errors.lower()
-    return any(each in words for each in ("no such", "not known", "not found", "unable to find"))
 
 
 async def find_engine(binary: str | None) -> Engine:

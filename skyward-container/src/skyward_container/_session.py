@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skyward.errors import Transient, Unavailable
 from skyward.spi import Instance, InstanceState, LaunchRequest, Offer, PoolIdentity
@@ -118,19 +118,8 @@ class ContainerSession:
         """What the engine says of the containers with these names."""
         if not ids:
             return {}
-        wanted = set(ids)
-        return {each.id: each for each in await self._listed(wanted=wanted)}
-
-    async def _listed(self, pool_id: str | None = None, *, wanted: set[str] | None = None) -> list[Instance]:
-        """The containers with the label of this pool or of any, of these names only if some are given."""
-        label = _node.POOL if pool_id is None else f"{_node.POOL}={pool_id}"
-        # Whether the engine answers at all can be told by this; by its answer to an unknown name it cannot.
-        told = await self._engine.get(
-            "ps", "--all", "--no-trunc", "--filter", f"label={label}", "--format", "{{.Names}}"
-        )
-        names = [name for name in told.split() if wanted is None or name in wanted]
-        found: list[dict[str, Any]] = await self._engine.inspect("container", names)
-        return [_node.instance(each, self._offers) for each in found]
+        found = await self._engine.inspect("container", ids)
+        return {each.id: each for each in (_node.instance(facts, self._offers) for facts in found)}
 
     async def terminate(self, ids: Sequence[str], /) -> None:
         """End containers and remove them; the network goes with the last one."""
@@ -139,18 +128,18 @@ class ContainerSession:
         answer = await self._engine.ask("rm", "--force", "--volumes", *ids, whole=True)
         if answer.status:
             # It fails for what is unknown or just removing itself, too. What counts is what is left.
-            left = [each for each in await self._listed(wanted=set(ids)) if each.state is not InstanceState.GONE]
-            if left:
-                raise Transient(
-                    f"{self._engine.name} could not remove {', '.join(each.id for each in left)}: {answer.words}"
-                )
+            found = (await self.describe(ids)).values()
+            if left := [each.id for each in found if each.state is not InstanceState.GONE]:
+                raise Transient(f"{self._engine.name} could not remove {', '.join(left)}: {answer.words}")
         for name in ids:
             self._host_keys.pop(name, None)
         await self._networks.remove_of(ids)
 
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """The containers that bear a pool's label."""
-        return await self._listed(pool_id)
+        label = _node.POOL if pool_id is None else f"{_node.POOL}={pool_id}"
+        told = await self._engine.get("ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}")
+        return list((await self.describe(told.split())).values())
 
     def transport(self, instance: Instance, wire: Wire, /) -> SshTransport:
         """SSH to the container's port on this machine."""

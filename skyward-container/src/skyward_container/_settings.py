@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
@@ -56,4 +58,6 @@ class Container:
         from skyward_container._engine import find_engine
         from skyward_container._session import ContainerSession
 
-        return ContainerSession(self, identity, await find_engine(self.binary))
+        # What is slow to import comes in while the engine thinks.
+        engine, _ = await asyncio.gather(find_engine(self.binary), asyncio.to_thread(import_module, "skyward._ssh"))
+        return ContainerSession(self, identity, engine)

@@ -17,7 +17,7 @@ need=''
 [ -e /etc/ssl/certs/ca-certificates.crt ] || need="$need ca-certificates"
 if [ -n "$need" ]; then
     apt-get -q update -o Acquire::Retries=3
-    # shellcheck disable=SC2086  these are words
+    # shellcheck disable=SC2086 # these are words
     apt-get -q install -y --no-install-recommends -o Acquire::Retries=3 $need
     rm -rf /var/lib/apt/lists/*
 fi
