@@ -65,7 +65,7 @@ def through(sshd: Any, path: str, use: Callable[[socket.socket], Any]) -> Any:
         connection = await connect(address, HostKeys(address))
         here, near = socket.socketpair()
         near.setblocking(False)
-        _, bridge = await connection.ssh.create_unix_connection(lambda: Bridge(near), path)
+        _, bridge = await connection.ssh.create_unix_connection(lambda: Bridge(near, connection.pulse), path)
         with here:
             here.settimeout(60)
             result = await asyncio.to_thread(use, here)

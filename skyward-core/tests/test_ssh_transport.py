@@ -326,8 +326,11 @@ def test_a_network_that_is_dead_without_a_word_is_noticed_within_15_seconds(
         transport = machine.transport(sshd.address(port=relay.port))
         await transport.bootstrap(Image(), machine.report)
         ear = Ear()
-        await transport.open("control", ear)
+        link = await transport.open("control", ear)
         await ear.hears(Kind.WELCOME)
+        while len(ear.frames) < 300:  # busy as it dies, past the first looks at it
+            link.send(encode(Kind.PING))
+            await asyncio.sleep(0.01)
         relay.freeze()
         async with asyncio.timeout(15):
             await ear.lost.wait()

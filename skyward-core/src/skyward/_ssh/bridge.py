@@ -14,6 +14,8 @@ from collections import deque
 
 import asyncssh
 
+from skyward._ssh.pulse import Pulse
+
 __all__ = ["Bridge"]
 
 _PIECE = 256 << 10
@@ -23,8 +25,9 @@ _PIECE = 256 << 10
 class Bridge(asyncssh.SSHUNIXSession[bytes]):
     """Owns ``near``, a connected non-blocking stream socket, and closes it when the channel ends."""
 
-    def __init__(self, near: socket.socket) -> None:
+    def __init__(self, near: socket.socket, pulse: Pulse) -> None:
         self._near = near
+        self._pulse = pulse
         self._loop = asyncio.get_running_loop()
         self._chan: asyncssh.SSHUNIXChannel[bytes] | None = None
         self._backlog: deque[memoryview] = deque()
@@ -72,6 +75,7 @@ class Bridge(asyncssh.SSHUNIXSession[bytes]):
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Pass bytes on; what the socket does not take at once waits, and the channel with it."""
+        self._pulse.beats += 1
         if not self._backlog:
             try:
                 sent = self._near.send(data)

@@ -15,6 +15,7 @@ from attrs import frozen
 from skyward._ssh.address import Address
 from skyward._ssh.ciphers import cipher_order, is_authenticated
 from skyward._ssh.hostkeys import HostKeys
+from skyward._ssh.pulse import COUNT, INTERVAL, Pulse
 from skyward._ssh.settings import Settings, config_files, settings_of
 from skyward.errors import ConfigurationError
 
@@ -22,9 +23,6 @@ __all__ = ["Connection", "Denied", "Hopeless", "connect"]
 
 _CONNECT_TIMEOUT = 15.0
 _LOGIN_TIMEOUT = 30.0
-_KEEPALIVE = 4.0
-_KEEPALIVE_COUNT = 2
-"""A network that is dead without a word is noticed after the two together and one more pause: 12 s."""
 _AT_ONCE = 6
 """Handshakes at a time with one server. sshd drops connections at random from its tenth on that has not logged in yet
 (``MaxStartups 10:30:100``), which strikes where many machines stand behind one jump host."""
@@ -44,9 +42,10 @@ class Denied(ConnectionError):
 
 @frozen(eq=False)
 class Connection:
-    """A connection to a machine, and those to the hosts that it goes through."""
+    """A connection to a machine, its pulse, and the connections to the hosts that it goes through."""
 
     ssh: asyncssh.SSHClientConnection
+    pulse: Pulse
     hops: tuple[asyncssh.SSHClientConnection, ...]
 
     @property
@@ -85,7 +84,7 @@ async def connect(address: Address, keys: HostKeys) -> Connection:
         except BaseException:
             await _close(ssh)
             raise
-        return Connection(ssh, hops)
+        return Connection(ssh, Pulse(ssh), hops)
     except BaseException:
         await _close(*reversed(hops))
         raise
@@ -196,8 +195,8 @@ async def _handshake(
         config=list(settings.files) or None,
         tunnel=hops[-1] if hops else None,
         ignore_encrypted=True,
-        keepalive_interval=_KEEPALIVE,
-        keepalive_count_max=_KEEPALIVE_COUNT,
+        keepalive_interval=INTERVAL,
+        keepalive_count_max=COUNT,
         connect_timeout=_CONNECT_TIMEOUT,
         login_timeout=_LOGIN_TIMEOUT,
         **options,

@@ -210,7 +210,7 @@ class SshTransport:
         made: list[Bridge] = []
 
         def bridge() -> Bridge:
-            made.append(Bridge(near))
+            made.append(Bridge(near, connection.pulse))
             return made[0]
 
         try:
