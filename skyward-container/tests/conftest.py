@@ -16,11 +16,6 @@ from skyward_container import Container
 BASE = os.environ.get("SKYWARD_TEST_BASE", "localhost/debian-trixie-standin")
 
 
-def podman(*arguments: str) -> str:
-    """What podman says."""
-    return subprocess.run(("podman", *arguments), capture_output=True, text=True, check=True).stdout
-
-
 @pytest.fixture(scope="session")
 def base(require: Any) -> str:
     """An image to make nodes of. Skips where containers cannot be run, and fails in CI."""
@@ -31,12 +26,22 @@ def base(require: Any) -> str:
 
 
 @pytest.fixture(scope="session")
+def podman(base: str) -> Callable[..., str]:
+    """Asks podman, and returns what it says."""
+
+    def ask(*arguments: str) -> str:
+        return subprocess.run(("podman", *arguments), capture_output=True, text=True, check=True).stdout
+
+    return ask
+
+
+@pytest.fixture(scope="session")
 def provider(base: str) -> Container:
     return Container(image=base, binary="podman")
 
 
 @pytest.fixture
-def left(base: str) -> Iterator[Callable[[], list[str]]]:
+def left(podman: Callable[..., str]) -> Iterator[Callable[[], list[str]]]:
     """Names of the containers and networks that came since the test began; there must be none at its end."""
 
     def everything() -> set[str]:

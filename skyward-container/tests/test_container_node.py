@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from skyward.spi import InstanceState, PoolIdentity
 from skyward_container import _node
@@ -79,9 +80,10 @@ def test_the_limits_of_the_pool_are_those_of_the_container() -> None:
 
 
 def test_the_switch_gets_the_remaining_life_and_the_lease_in_whole_seconds() -> None:
-    *_, lifetime, lease = command()
+    identity = evolve(IDENTITY, deadline=time.time() + 1000)
+    *_, lifetime, lease = _node.command("n", 0, identity, image="i", switch="t", limits=LIMITS)
     assert lease == "2"
-    assert 90 <= int(lifetime) <= 100
+    assert 900 <= int(lifetime) <= 1000
 
 
 def test_a_pool_without_limits_gives_none_to_the_switch() -> None:

@@ -134,7 +134,7 @@ async def _named(binary: str) -> Engine:
     if isinstance(engine, Engine):
         return engine
     near = difflib.get_close_matches(os.path.basename(binary), ENGINES, n=1)
-    if near and shutil.which(binary) is None:
+    if near and near[0] != binary and shutil.which(binary) is None:
         raise Unavailable(f"binary={binary!r} {engine}: did you mean {near[0]!r}?")
     raise Unavailable(f"binary={binary!r} {engine}: {_INSTALL}")
 

@@ -6,16 +6,23 @@ import os
 import shlex
 from collections.abc import Mapping
 
-__all__ = ["CERTIFICATES", "assignments", "certificates", "passed_on"]
+__all__ = ["CERTIFICATES", "UNSET", "assignments", "certificates", "passed_on"]
 
 CERTIFICATES = "/run/skyward/certificates.pem"
 """Where a node has the client's certificates. Not at the client's own path, where a system's package may write."""
 
+_PROXIES = (
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FTP_PROXY"),
+)
+UNSET = tuple(word for name in _PROXIES for word in ("--env", f"{name}="))
+"""Options that keep an engine from writing the client's proxies, credentials and all, into a container's settings, as
+podman does with those of its own environment and Docker with those of its configuration."""
+
 # Proxies, and where packages come from. Their values may hold credentials: they travel on the standard input of what
 # needs them, and stand on no command line and in no label.
 _PASSED_ON = (
-    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *_PROXIES,
     *("UV_INDEX", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_INDEX_STRATEGY", "UV_INSECURE_HOST"),
     *("UV_HTTP_TIMEOUT", "UV_PYTHON_INSTALL_MIRROR", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST"),
 )

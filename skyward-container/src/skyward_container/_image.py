@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import logging
@@ -13,13 +14,15 @@ from importlib import resources
 
 from attrs import frozen
 
+from skyward._asking import seen_through
 from skyward._cache import building, cache_folder
 from skyward.errors import Transient, Unavailable
 from skyward.model.bootstrap import script
 from skyward.model.image import Image
 from skyward_container._archive import archive
 from skyward_container._engine import Engine
-from skyward_container._environment import CERTIFICATES, assignments, certificates, passed_on
+from skyward_container._environment import CERTIFICATES, UNSET, assignments, certificates, passed_on
+from skyward_container._program import start
 
 __all__ = ["NodeImage", "default_base", "node_image", "switch"]
 
@@ -29,6 +32,9 @@ REPOSITORY = "localhost/skyward-node"
 _PULL_LIMIT = 1200.0
 _BUILD_LIMIT = 1200.0
 _COMMIT_LIMIT = 300.0
+_END_LIMIT = 20.0
+_ITS_OWN = ("HOME", "HOSTNAME", "TERM", "container")
+"""Variables that are of a container, not of its image, or that whoever logs in has another value for."""
 _MARK = "::recipe::"
 _PREPARED = ("uv", "apt", "deps")
 """Phases of a node that are the same for every pool without packages of its own: they are done already."""
@@ -90,7 +96,7 @@ async def node_image(engine: Engine, base: str, image: Image) -> NodeImage:
         raise Transient(f"{engine.name} does not know the image {tag} that it has just made: try again")
     pairs = ((found[0].get("Config") or {}).get("Env")) or []
     variables = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    return NodeImage(tag, {name: value for name, value in variables.items() if name not in ("HOME", "HOSTNAME")})
+    return NodeImage(tag, {name: value for name, value in variables.items() if value and name not in _ITS_OWN})
 
 
 @functools.cache
@@ -124,17 +130,14 @@ async def _build(engine: Engine, base: str, tag: str, files: dict[str, str]) -> 
         }
     )
     name = f"skyward-build-{secrets.token_hex(6)}"
-    command = ("run", "--interactive", "--rm", "--pull", "never", "--user", "0:0", "--name", name)
-    process = await asyncio.create_subprocess_exec(
-        *(engine.program, *command, "--stop-signal", "KILL", "--entrypoint", "sh", base, "-c", _BUILDER),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
+    command = ("run", "--interactive", "--rm", "--pull", "never", "--user", "0:0", "--name", name, *UNSET)
+    starting = asyncio.ensure_future(
+        start((engine.program, *command, "--stop-signal", "KILL", "--entrypoint", "sh", base, "-c", _BUILDER))
     )
-    assert process.stdin is not None
     lines: deque[str] = deque(maxlen=20)
     try:
+        process = await asyncio.shield(starting)
+        assert process.stdin is not None
         async with asyncio.timeout(_BUILD_LIMIT):
             process.stdin.write(f"{len(packed)}\n".encode() + packed)
             status = await _heard(process, lines)
@@ -145,8 +148,10 @@ async def _build(engine: Engine, base: str, tag: str, files: dict[str, str]) -> 
             return
     except TimeoutError:
         lines.append(f"(not done after {_BUILD_LIMIT:g} s)")
+    except OSError as error:
+        lines.append(f"{engine.program} cannot be run: {error}")
     finally:
-        await asyncio.shield(_ended(engine, process, name))
+        await seen_through([asyncio.ensure_future(_ended(engine, starting, name))])
     words = "\n".join(lines)
     raise Unavailable(
         f"nodes cannot be made from the image {base}: its preparation failed\n{words}\nname another image, made from "
@@ -157,26 +162,28 @@ async def _build(engine: Engine, base: str, tag: str, files: dict[str, str]) -> 
 async def _heard(process: asyncio.subprocess.Process, lines: deque[str]) -> str | None:
     """Wait for the recipe's end; its status, and its last lines."""
     assert process.stdout is not None
+    assert process.stderr is not None
     while line := (await process.stdout.readline()).decode(errors="replace"):
         mark, _, status = line.strip().partition(" ")
         if mark == _MARK:
             return status
         lines.append(line.rstrip())
         _log.debug("%s", line.rstrip())
+    lines.extend((await process.stderr.read()).decode(errors="replace").splitlines())  # the engine's own words
     return None
 
 
-async def _ended(engine: Engine, process: asyncio.subprocess.Process, name: str) -> None:
+async def _ended(engine: Engine, starting: asyncio.Future[asyncio.subprocess.Process], name: str) -> None:
     """End the container of a recipe, and its command, which would end by themselves when this process does."""
-    assert process.stdin is not None
-    process.stdin.close()
-    try:
-        async with asyncio.timeout(20):
-            await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        await engine.ask("rm", "--force", name)
+    with contextlib.suppress(OSError):
+        process = await starting
+        try:
+            async with asyncio.timeout(_END_LIMIT):
+                await process.communicate()  # closes its standard input, and the container ends with that
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            await engine.ask("rm", "--force", name, whole=True)
 
 
 def switch() -> str:

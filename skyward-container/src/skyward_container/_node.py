@@ -13,7 +13,7 @@ from attrs import frozen
 
 from skyward.spi import Instance, InstanceState, Offer, PoolIdentity
 from skyward_container._archive import archive
-from skyward_container._environment import CERTIFICATES
+from skyward_container._environment import CERTIFICATES, UNSET
 
 __all__ = [
     "CLIENT",
@@ -105,6 +105,7 @@ def command(name: str, node: int, identity: PoolIdentity, *, image: str, switch:
         *(word for mark in marks for word in ("--label", mark)),
         *(() if limits.cpus is None else ("--cpus", str(limits.cpus))),
         *(() if limits.memory is None else ("--memory", str(limits.memory))),
+        *UNSET,
         *("--shm-size", str(limits.shared)),
         # Keys stay in memory, and nothing of them in a layer.
         *("--tmpfs", "/run/skyward:mode=0700"),

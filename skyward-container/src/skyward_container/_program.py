@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-__all__ = ["Answer", "run"]
+__all__ = ["Answer", "run", "start"]
 
 
 @frozen
@@ -42,8 +42,21 @@ async def run(command: Sequence[str], stdin: bytes = b"", *, limit: float, whole
         TimeoutError: it took longer than ``limit``.
         OSError: it cannot be started.
     """
-    # In a session of its own, which the Ctrl-C of a terminal does not reach.
-    process = await asyncio.create_subprocess_exec(
+    talk = asyncio.ensure_future(_talk(command, stdin, limit))
+    if not whole:
+        return await talk
+    try:
+        return await asyncio.shield(talk)
+    except asyncio.CancelledError:
+        await asyncio.wait([talk])
+        if not talk.cancelled():
+            talk.exception()  # the cancellation is the answer
+        raise
+
+
+async def start(command: Sequence[str]) -> asyncio.subprocess.Process:
+    """Start a program with pipes, in a session of its own, which the Ctrl-C of a terminal does not reach."""
+    return await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -51,18 +64,10 @@ async def run(command: Sequence[str], stdin: bytes = b"", *, limit: float, whole
         env={**os.environ, "LC_ALL": "C"},
         start_new_session=True,
     )
-    talk = asyncio.ensure_future(_talk(process, stdin, limit))
-    try:
-        return await (asyncio.shield(talk) if whole else talk)
-    except asyncio.CancelledError:
-        if whole:
-            await asyncio.wait([talk])
-            if not talk.cancelled():
-                talk.exception()  # the cancellation is the answer
-        raise
 
 
-async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: float) -> Answer:
+async def _talk(command: Sequence[str], stdin: bytes, limit: float) -> Answer:
+    process = await start(command)
     try:
         async with asyncio.timeout(limit):
             output, errors = await process.communicate(stdin)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
@@ -55,6 +53,9 @@ class Container:
         Raises:
             Unavailable: no engine answers; what to install is in the message.
         """
+        import asyncio
+        from importlib import import_module
+
         from skyward_container._engine import find_engine
         from skyward_container._session import ContainerSession
 

@@ -3,6 +3,7 @@
 set -eu
 folder=/run/skyward
 set -a
+# shellcheck source=/dev/null
 . "$folder/variables"
 set +a
 rm "$folder/variables" # it may hold the credentials of a proxy or an index
