@@ -69,7 +69,7 @@ def test_nodes_reach_each_other(pool: Any) -> None:
                 time.sleep(0.01)
 
     with pool(nodes=2) as running:
-        assert meet() @ running == ["hello", "said"]
+        assert meet() @ running == ("hello", "said")
 
 
 def test_the_pools_figures_are_the_containers_limits(pool: Any, left: Any, podman: Podman) -> None:
@@ -212,8 +212,9 @@ def test_an_engine_that_is_away_for_a_moment_at_the_end_is_asked_again(pool: Any
     assert not Path(passing.binary).with_name("away").exists()
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_gone_at_the_end_names_the_container_and_it_ends_itself(
-    pool: Any, flaky: Any, left: Any, gone: Any
+    pool: Any, flaky: Any, left: Any, gone: Any, podman: Podman
 ) -> None:
     broken = flaky("""if [ -e "$folder/away" ]; then echo 'Cannot connect to the engine' >&2; exit 125; fi""")
     with (
@@ -224,6 +225,8 @@ def test_an_engine_that_is_gone_at_the_end_names_the_container_and_it_ends_itsel
         Path(broken.binary).with_name("away").touch()
     assert name in str(caught.value)
     gone([name], 5 + 10)
+    for network in left():
+        podman("network", "rm", network)
 
 
 # ---- clients that are killed -----------------------------------------------------------------------------------------

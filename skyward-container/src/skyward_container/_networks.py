@@ -67,10 +67,10 @@ class Networks:
             for network in dict.fromkeys(name.rsplit("-", 2)[0] for name in names):
                 if not network.startswith("skyward-") or (network == self._name and self._users):
                     continue
+                made, self._made = self._made, self._made and network != self._name  # it may go though this is cut off
                 with contextlib.suppress(Transient):
                     answer = await self._engine.ask("network", "rm", network, whole=True)
-                    if network == self._name and not answer.status:
-                        self._made = False
+                    self._made = made and (network != self._name or bool(answer.status))
 
     async def _tidy(self) -> None:
         """Remove what clients left behind that are known to be dead: containers end themselves, networks do not."""

@@ -103,7 +103,7 @@ class ContainerSession:
             await self._do(*_node.command(name, node, self._identity, image=image.tag, switch=switch(), limits=limits))
             await self._do("exec", "--interactive", name, "sh", "-c", _node.START, stdin=files)
         except (Transient, Unavailable):
-            await self._engine.ask("rm", "--force", "--volumes", name, whole=True)
+            await self._remove(name)
             raise
         self._host_keys[name] = host_key.public
         self._offers[name] = request.offer
@@ -125,15 +125,22 @@ class ContainerSession:
         """End containers and remove them; the network goes with the last one."""
         if not ids:
             return
-        answer = await self._engine.ask("rm", "--force", "--volumes", *ids, whole=True)
-        if answer.status:
-            # It fails for what is unknown or just removing itself, too. What counts is what is left.
-            found = (await self.describe(ids)).values()
-            if left := [each.id for each in found if each.state is not InstanceState.GONE]:
-                raise Transient(f"{self._engine.name} could not remove {', '.join(left)}: {answer.words}")
+        words = await self._remove(*ids)
+        if left := await self._living(ids):
+            # It fails for what is unknown or just removing itself, and podman then leaves the others as well.
+            words = "; ".join(await asyncio.gather(*(self._remove(name) for name in left)))
+            if left := await self._living(left):
+                raise Transient(f"{self._engine.name} could not remove {', '.join(left)}: {words}")
         for name in ids:
             self._host_keys.pop(name, None)
         await self._networks.remove_of(ids)
+
+    async def _remove(self, *names: str) -> str:
+        """Remove containers, whatever they are doing; what the engine said."""
+        return (await self._engine.ask("rm", "--force", "--volumes", *names, whole=True)).words
+
+    async def _living(self, ids: Sequence[str]) -> list[str]:
+        return [each.id for each in (await self.describe(ids)).values() if each.state is not InstanceState.GONE]
 
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """The containers that bear a pool's label."""
@@ -143,7 +150,8 @@ class ContainerSession:
 
     def transport(self, instance: Instance, wire: Wire, /) -> SshTransport:
         """SSH to the container's port on this machine."""
-        from skyward._ssh import Address, SshTransport
+        from skyward._ssh import Address
+        from skyward_container._transport import ContainerTransport
 
         published = instance.details.get("port")
         address = Address(
@@ -155,7 +163,12 @@ class ContainerSession:
             config=(),
         )
         variables = {**self._variables, **passed_on(trusted=self._certificates is not None)}
-        return SshTransport(
+
+        async def ended() -> bool:
+            return not await self._living([instance.id])
+
+        return ContainerTransport(
+            ended,
             f"node {instance.node} ({instance.id})",
             address,
             self._identity,
