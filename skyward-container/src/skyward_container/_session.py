@@ -150,6 +150,7 @@ class ContainerSession:
 
     def transport(self, instance: Instance, wire: Wire, /) -> SshTransport:
         """SSH to the container's port on this machine."""
+        from skyward._discovery import packages
         from skyward._ssh import Address
         from skyward_container._transport import ContainerTransport
 
@@ -173,7 +174,7 @@ class ContainerSession:
             address,
             self._identity,
             wire,
-            plugins=("skyward_container",),
+            plugins=tuple(dict.fromkeys((*packages(), "skyward_container"))),
             folder=_node.FOLDER,
             variables=variables,
         )
