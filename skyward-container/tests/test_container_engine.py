@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 
 import pytest
@@ -129,3 +130,20 @@ def test_a_cancelled_change_is_seen_through(programs: Programs) -> None:
             assert file.read() == "begun\ndone\n"
     except FileNotFoundError:  # cancelled before it was started
         pass
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_cancelled_question_leaves_no_process(programs: Programs, steps: int) -> None:
+    engine = Engine(programs("docker", "sleep 1000"), cpus=1, memory=1)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(engine.ask("ps"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

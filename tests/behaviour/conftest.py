@@ -36,7 +36,7 @@ PROVIDERS = [
 def provider(request: pytest.FixtureRequest, require: Any) -> Any:
     """Where the nodes come from; each test runs once for each provider."""
     if isinstance(request.param, Container):
-        image = request.param.image
+        image = str(request.param.image)
         command = ("podman", "run", "--rm", "--pull", "never", "--network", "none", image, "true")
         works = shutil.which("podman") and not subprocess.run(command, capture_output=True, check=False).returncode
         require(works, f"podman, and the image {image}, which scripts/ci-containers.sh makes")

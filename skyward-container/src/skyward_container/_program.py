@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from skyward._asking import seen_through
+
 __all__ = ["Answer", "run", "start"]
 
 
@@ -42,15 +44,26 @@ async def run(command: Sequence[str], stdin: bytes = b"", *, limit: float, whole
         TimeoutError: it took longer than ``limit``.
         OSError: it cannot be started.
     """
-    talk = asyncio.ensure_future(_talk(command, stdin, limit))
-    if not whole:
-        return await talk
+    # Both are seen through whatever is cancelled: a process that is let go of while it is started is nobody's.
+    starting = asyncio.ensure_future(start(command))
+    talk: asyncio.Task[Answer] | None = None
     try:
+        process = await asyncio.shield(starting)
+        talk = asyncio.ensure_future(_talk(process, stdin, limit))
         return await asyncio.shield(talk)
     except asyncio.CancelledError:
-        await asyncio.wait([talk])
-        if not talk.cancelled():
-            talk.exception()  # the cancellation is the answer
+        await seen_through([starting])
+        if starting.exception() is None:
+            process = starting.result()
+            if talk is None and whole:
+                talk = asyncio.ensure_future(_talk(process, stdin, limit))
+            if talk is not None:
+                if not whole:
+                    talk.cancel()
+                await seen_through([talk])
+                if not talk.cancelled():
+                    talk.exception()  # the cancellation is the answer
+            await seen_through([asyncio.ensure_future(_end(process))])
         raise
 
 
@@ -66,15 +79,21 @@ async def start(command: Sequence[str]) -> asyncio.subprocess.Process:
     )
 
 
-async def _talk(command: Sequence[str], stdin: bytes, limit: float) -> Answer:
-    process = await start(command)
+async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: float) -> Answer:
     try:
         async with asyncio.timeout(limit):
             output, errors = await process.communicate(stdin)
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        await _end(process)
     assert process.returncode is not None
     return Answer(process.returncode, output.decode(errors="replace"), errors.decode(errors="replace"))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a process and what it has started, if it is still there."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
