@@ -1,5 +1,5 @@
 """A process that does what a node does with functions, arguments and modules, for tests of serialisation; and the
-fixtures of the terminal in memory, of installed plugins and of the conformance kit.
+fixtures of the terminal in memory, of installed plugins, of SSH and of the conformance kit.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from typing import Any
 import pytest
 from conformance_bent import case as case
 from plugin_fakes import install as install
+from sshd_here import make_sshd as make_sshd
+from sshd_here import ssh_root as ssh_root
+from sshd_here import sshd as sshd
+from sshd_here import sshd_path as sshd_path
+from tcp_relay import make_relay as make_relay
 from terminal_fakes import attach as attach
 from terminal_fakes import live as live
 

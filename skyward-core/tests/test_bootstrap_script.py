@@ -13,7 +13,7 @@ import pytest
 from skyward._payload import archive
 from skyward._uv import base_python, find_uv
 from skyward.errors import ConfigurationError
-from skyward.model.bootstrap import PHASES, Progress, Step, parse_progress
+from skyward.model.bootstrap import PHASES, Progress, Step, parse_progress, script
 from skyward.model.image import Image, client_python
 
 FULL = Image(
@@ -35,24 +35,24 @@ def test_the_script_parses_in_every_shell(
     shell: str, image: Image, ttl: int, steps: tuple[Step, ...], require: Any
 ) -> None:
     program = require.command(shell)
-    script = image.bootstrap(ttl, steps=steps)
-    done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, check=False)
+    text = image.bootstrap(ttl, steps=steps)
+    done = subprocess.run([program, "-n"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("image", "ttl", "steps"), VARIANTS)
 def test_shellcheck_finds_nothing(image: Image, ttl: int, steps: tuple[Step, ...], require: Any) -> None:
     program = require.command("shellcheck")
-    script = image.bootstrap(ttl, steps=steps)
-    done = subprocess.run([program, "--shell=sh", "-"], input=script, capture_output=True, text=True, check=False)
+    text = image.bootstrap(ttl, steps=steps)
+    done = subprocess.run([program, "--shell=sh", "-"], input=text, capture_output=True, text=True, check=False)
     assert done.stdout == ""
 
 
 def test_the_script_holds_no_secret() -> None:
-    script = FULL.bootstrap(ttl=60)
+    text = FULL.bootstrap(ttl=60)
     for secret in ("hush", "reader", "s3cr3t"):
-        assert secret not in script
-    assert "pypi.example.org" in script
+        assert secret not in text
+    assert "pypi.example.org" in text
 
 
 def test_the_script_is_the_same_every_time_and_names_its_phases_in_order() -> None:
@@ -151,6 +151,16 @@ def test_the_phases_run_once_and_a_second_run_keeps_them_all(machine: Machine) -
     assert code == 0, output
     assert states(progress, "kept") == list(PHASES)
     assert machine.calls.read_text() == ""
+
+
+def test_what_a_script_of_the_first_phases_has_made_the_whole_one_keeps(machine: Machine) -> None:
+    first = PHASES[:3]
+    environment = {"PATH": f"{machine.programs}:/usr/bin:/bin", "SKYWARD_ROOT": str(machine.root)}
+    begun = script(Image(), phases=first)
+    subprocess.run(["sh"], input=begun, env=environment, capture_output=True, text=True, check=True)
+    code, progress, output = machine.run(Image())
+    assert code == 0, output
+    assert states(progress, "kept") == list(first)
 
 
 def test_no_secret_stands_on_a_command_line_or_in_a_file(machine: Machine) -> None:

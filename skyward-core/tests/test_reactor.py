@@ -186,3 +186,37 @@ def test_its_end_closes_what_is_open(pair: Any) -> None:
     reactor.close()
     reactor.close()
     assert far.recv(1) == b""
+
+
+def test_what_the_supervisor_says_is_heard_before_what_its_slots_said_after_it(reactor: Reactor) -> None:
+    heard: list[str] = []
+    done = threading.Event()
+
+    class Named(Ear):
+        def __init__(self, name: str, *, first: bool) -> None:
+            super().__init__()
+            self.name, self.first = name, first
+
+        def on_frame(self, frame: Frame) -> None:
+            heard.append(self.name)
+            if len(heard) == 2:
+                done.set()
+
+    pairs = [socket.socketpair() for _ in range(2)]
+    reactor.add(pairs[0][0], Named("slot", first=False))
+    reactor.add(pairs[1][0], Named("supervisor", first=True))
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        go_on.wait(10)
+
+    reactor.call(hold)
+    assert held.wait(10)
+    for _, far in pairs:  # the slot's socket is the first one that is ready
+        far.sendall(b"".join(encode(Kind.PONG)))
+    go_on.set()
+    assert done.wait(10)
+    assert heard == ["supervisor", "slot"]
+    for _, far in pairs:
+        far.close()

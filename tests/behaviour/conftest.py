@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,22 +24,30 @@ from typing import Any
 import pytest
 
 import skyward as sky
+from skyward_container import Container
 
 PROVIDERS = [
     sky.Local(),
+    Container(image=os.environ.get("SKYWARD_TEST_BASE", "localhost/debian-trixie-standin"), binary="podman"),
 ]
 
 
 @pytest.fixture(scope="session", params=PROVIDERS, ids=lambda value: value.name)
-def provider(request: pytest.FixtureRequest) -> Any:
+def provider(request: pytest.FixtureRequest, require: Any) -> Any:
     """Where the nodes come from; each test runs once for each provider."""
+    if isinstance(request.param, Container):
+        image = str(request.param.image)
+        command = ("podman", "run", "--rm", "--pull", "never", "--network", "none", image, "true")
+        works = shutil.which("podman") and not subprocess.run(command, capture_output=True, check=False).returncode
+        require(works, f"podman, and the image {image}, which scripts/ci-containers.sh makes")
     return request.param
 
 
 @pytest.fixture(scope="session")
 def provider_source(provider: Any) -> str:
-    """The provider as it is written in a program that has ``import skyward as sky``."""
-    return f"sky.{provider!r}"
+    """The provider as it is written in a program that has ``import skyward as sky``, and no plugins."""
+    module = "sky" if isinstance(provider, sky.Local) else f"__import__({type(provider).__module__.split('.')[0]!r})"
+    return f"{module}.{provider!r}"
 
 
 def _open(pool: sky.ComputePool) -> Iterator[sky.ComputePool]:
@@ -52,15 +61,21 @@ def _open(pool: sky.ComputePool) -> Iterator[sky.ComputePool]:
 
 
 @pytest.fixture(scope="session")
-def pool(provider: Any) -> Iterator[sky.ComputePool]:
-    """Two nodes with one slot each."""
-    yield from _open(sky.ComputePool(provider, nodes=2, display="quiet"))
+def image(provider: Any) -> sky.Image:
+    """What the tests use on a node: these are there already where it has the environment of the tests."""
+    return sky.Image(pip=[] if isinstance(provider, sky.Local) else ["numpy", "tqdm"])
 
 
 @pytest.fixture(scope="session")
-def roomy(provider: Any) -> Iterator[sky.ComputePool]:
+def pool(provider: Any, image: sky.Image) -> Iterator[sky.ComputePool]:
+    """Two nodes with one slot each."""
+    yield from _open(sky.ComputePool(provider, nodes=2, image=image, display="quiet"))
+
+
+@pytest.fixture(scope="session")
+def roomy(provider: Any, image: sky.Image) -> Iterator[sky.ComputePool]:
     """One node with two slots, whose tasks share its files."""
-    yield from _open(sky.ComputePool(provider, concurrency=2, display="quiet"))
+    yield from _open(sky.ComputePool(provider, concurrency=2, image=image, display="quiet"))
 
 
 class Recorder:

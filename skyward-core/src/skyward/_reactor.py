@@ -167,6 +167,8 @@ class Reactor:
 
     def _handle(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         """Call back what is ready and what is due."""
+        if len(ready) > 1:  # the selector tells of several in no order of their own
+            ready.sort(key=_second)
         for key, events in ready:
             if key.data is None:
                 os.read(self._wake_read, 4096)
@@ -200,15 +202,26 @@ class Reactor:
             _log.exception("an internal callback failed; please report this")
 
 
+def _second(ready: tuple[selectors.SelectorKey, int]) -> bool:
+    """Whether a socket comes behind the others: a slot's behind the supervisor's.
+
+    Lines that a task wrote past Python come from the supervisor, before the slot sends the task's result. They must not
+    be overtaken when both are there at once, as over SSH, where one packet may bring them.
+    """
+    link = ready[0].data
+    return link is not None and not link.first
+
+
 class SocketLink:
     """A ``Link`` over a connected socket of this machine."""
 
-    __slots__ = ("_backlog", "_connection", "_open", "_reactor", "_reader", "_receiver", "lock")
+    __slots__ = ("_backlog", "_connection", "_open", "_reactor", "_reader", "_receiver", "first", "lock")
 
     def __init__(self, reactor: Reactor, connection: socket.socket, receiver: Receiver) -> None:
         self._reactor = reactor
         self._connection = connection
         self._receiver = receiver
+        self.first: bool = getattr(receiver, "first", False)
         self._reader = FrameReader()
         self._backlog: deque[memoryview] = deque()
         self.lock = threading.Lock()

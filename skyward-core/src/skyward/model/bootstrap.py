@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Literal
 
 from attrs import field, frozen
@@ -202,8 +202,11 @@ def _bodies(image: Image) -> dict[str, str]:
     }
 
 
-def script(image: Image, *, ttl: int = 0, steps: Iterable[Step] = ()) -> str:
-    """The whole script. ``ttl`` is in seconds; 0 arms nothing. Raises ``ConfigurationError`` for a negative one."""
+def script(image: Image, *, ttl: int = 0, steps: Iterable[Step] = (), phases: Collection[str] = PHASES) -> str:
+    """The whole script. ``ttl`` is in seconds; 0 arms nothing. Raises ``ConfigurationError`` for a negative one.
+
+    With fewer ``phases`` it makes what a machine's image may hold already: the whole script keeps them.
+    """
     if ttl < 0:
         raise ConfigurationError(f"ttl={ttl} is in the past: give seconds from now, or 0 for no limit")
     bodies = _bodies(image)
@@ -214,7 +217,8 @@ def script(image: Image, *, ttl: int = 0, steps: Iterable[Step] = ()) -> str:
         parts.append(_TTL.format(ttl=ttl))
     parts.append(_LOCK)
     names = list(bodies)
-    parts += [_guarded(name, bodies[name], later=names[place + 1 :]) for place, name in enumerate(names)]
+    chosen = [name for name in names if name in phases or name not in PHASES]
+    parts += [_guarded(name, bodies[name], later=names[names.index(name) + 1 :]) for name in chosen]
     return "".join(parts)
 
 

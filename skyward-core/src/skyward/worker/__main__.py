@@ -1,7 +1,8 @@
 """``python -P -m skyward.worker``: one node. Its configuration comes as one line of JSON on standard input.
 
 The line has ``token`` (hex), ``directory``, ``listener`` (number of an inherited listening socket), ``lease`` and
-``lifetime`` (seconds or null). Nothing of it stands on the command line or in the environment.
+``lifetime`` (seconds or null). Nothing of it stands on the command line or in the environment. Without a listener it
+makes the folder and the socket itself, and goes on in the background (:mod:`skyward.worker.detach`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from skyward.worker.supervisor import Supervisor
 def main() -> None:
     """Read the configuration and serve."""
     settings = json.loads(sys.stdin.readline())
+    if settings["listener"] is None:
+        from skyward.worker.detach import detach
+
+        settings["listener"] = detach(settings["directory"]).detach()
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)

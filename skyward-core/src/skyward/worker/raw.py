@@ -23,7 +23,7 @@ FLUSH = signal.SIGUSR1
 """Wakes the supervisor when a slot waits for its raw output to be forwarded."""
 _REST = 1 << 20
 """Bytes that are read at once of what is left; a process that was left behind may write on and on."""
-_PATIENCE = 1.0
+_PATIENCE = 2.0
 """Seconds that a slot waits for its supervisor, which may be held up by its client or by other programs."""
 
 

@@ -1,0 +1,162 @@
+"""One node as the engine sees it: the command that starts it, the files that it gets, and what its labels tell."""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from skyward.spi import Instance, InstanceState, Offer, PoolIdentity
+from skyward_container._archive import archive
+from skyward_container._environment import CERTIFICATES, UNSET
+
+__all__ = [
+    "CLIENT",
+    "FOLDER",
+    "POOL",
+    "START",
+    "Limits",
+    "command",
+    "files",
+    "instance",
+    "labels",
+    "name_of",
+    "network_of",
+]
+
+FOLDER = "/run/skyward/node"
+"""Where the supervisor of a node has its sockets; `node.sh` looks for its process there."""
+
+POOL, OWNER, CLIENT = "skyward.pool", "skyward.owner", "skyward.client"
+DEADLINE, NODE = "skyward.deadline", "skyward.node"
+
+_LIVING = {"running": InstanceState.RUNNING, "paused": InstanceState.RUNNING, "restarting": InstanceState.RUNNING}
+_COMING = {"created": InstanceState.PENDING, "configured": InstanceState.PENDING, "initialized": InstanceState.PENDING}
+
+_SSHD = """\
+Port 22
+HostKey /run/skyward/host_key
+AuthorizedKeysFile /run/skyward/authorized_keys
+PidFile /run/skyward/sshd.pid
+AllowUsers root
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+StrictModes no
+UsePAM no
+UseDNS no
+PrintMotd no
+PrintLastLog no
+AllowStreamLocalForwarding yes
+LoginGraceTime 20
+MaxStartups 100
+ClientAliveInterval 5
+ClientAliveCountMax 3
+"""
+
+START = """\
+set -e
+umask 077
+tar -x -f - -C /run/skyward
+mkdir -p /run/sshd
+exec /usr/sbin/sshd -f /run/skyward/sshd_config
+"""
+"""Run in a container that has just been started, with the node's files on its standard input."""
+
+
+@frozen
+class Limits:
+    """What a container may use: processors, bytes of memory, and bytes of shared memory."""
+
+    cpus: int | None
+    memory: int | None
+    shared: int
+
+
+def network_of(pool_id: str) -> str:
+    """The name of a pool's network."""
+    return "skyward-" + re.sub(r"[^A-Za-z0-9_.-]", "-", pool_id)
+
+
+def name_of(pool_id: str, node: int) -> str:
+    """A name for a container, which no other one has or had; `network_of` leads from it to the network."""
+    return f"{network_of(pool_id)}-{node}-{secrets.token_hex(4)}"
+
+
+def labels(identity: PoolIdentity) -> dict[str, str]:
+    """What everything of a pool bears."""
+    deadline = "" if identity.deadline is None else f"{identity.deadline:.3f}"
+    return {POOL: identity.pool_id, OWNER: identity.owner, CLIENT: identity.client, DEADLINE: deadline}
+
+
+def command(name: str, node: int, identity: PoolIdentity, *, image: str, switch: str, limits: Limits) -> list[str]:
+    """The engine's command that starts a container with nothing but its dead man's switch. It holds no secret."""
+    lifetime = "" if identity.deadline is None else str(max(math.ceil(identity.deadline - time.time()), 1))
+    lease = "" if identity.lease is None else str(math.ceil(identity.lease))
+    marks = [f"{key}={value}" for key, value in {**labels(identity), NODE: str(node)}.items()]
+    return [
+        *("run", "--detach", "--rm", "--pull", "never", "--name", name, "--user", "0:0"),
+        *("--network", network_of(identity.pool_id), "--publish", "127.0.0.1::22"),
+        *(word for mark in marks for word in ("--label", mark)),
+        *(() if limits.cpus is None else ("--cpus", str(limits.cpus))),
+        *(() if limits.memory is None else ("--memory", str(limits.memory))),
+        *UNSET,
+        *("--shm-size", str(limits.shared)),
+        # Keys stay in memory, and nothing of them in a layer.
+        *("--tmpfs", "/run/skyward:mode=0700"),
+        # Removing it does not wait for a polite end.
+        *("--stop-signal", "KILL"),
+        *("--entrypoint", "sh", image, "-c", switch, "skyward-node", lifetime, lease),
+    ]
+
+
+def files(host_key: str, client_key: str, certificates: bytes | None) -> bytes:
+    """What a node's SSH server needs, and the certificates that the client trusts, as a tar for `START`."""
+    found: dict[str, bytes | str] = {
+        "host_key": host_key,
+        "authorized_keys": client_key + "\n",
+        "sshd_config": _SSHD,
+    }
+    if certificates is not None:
+        found[CERTIFICATES.rpartition("/")[2]] = certificates
+    return archive(found)
+
+
+def instance(found: Mapping[str, Any], offers: Mapping[str, Offer]) -> Instance:
+    """A container as a machine. Its labels say all that has to be known of it."""
+    name = str(found["Name"]).lstrip("/")
+    marks: Mapping[str, str] = found["Config"].get("Labels") or {}
+    settings: Mapping[str, Any] = found.get("NetworkSettings") or {}
+    status = str(found["State"].get("Status", "")).lower()
+    state = _LIVING.get(status) or _COMING.get(status) or InstanceState.GONE
+    published = _port(settings)
+    network = (settings.get("Networks") or {}).get(network_of(marks.get(POOL, ""))) or {}
+    if state is InstanceState.RUNNING and published is None:
+        state = InstanceState.PENDING
+    deadline, node = marks.get(DEADLINE, ""), marks.get(NODE, "")
+    return Instance(
+        id=name,
+        state=state,
+        pool_id=marks.get(POOL, ""),
+        node=int(node) if node.isdigit() else 0,
+        offer=offers.get(name),
+        ip=None if published is None else "127.0.0.1",
+        private_ip=network.get("IPAddress") or None,
+        deadline=float(deadline) if deadline else None,
+        owner=marks.get(OWNER, ""),
+        client=marks.get(CLIENT, ""),
+        details={} if published is None else {"port": published},
+    )
+
+
+def _port(settings: Mapping[str, Any]) -> int | None:
+    """The port of this machine that leads to a container's SSH server."""
+    for binding in (settings.get("Ports") or {}).get("22/tcp") or ():
+        if str(binding.get("HostPort", "")).isdigit():
+            return int(binding["HostPort"])
+    return None

@@ -1,0 +1,184 @@
+"""The containers of one pool: started, looked at, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from skyward.errors import Transient, Unavailable
+from skyward.spi import Instance, InstanceState, LaunchRequest, Offer, PoolIdentity
+from skyward_container import _node
+from skyward_container._environment import certificates, passed_on
+from skyward_container._image import NodeImage, default_base, node_image, switch
+from skyward_container._networks import Networks
+
+if TYPE_CHECKING:
+    from skyward._ssh import KeyPair, SshTransport
+    from skyward.spi import ComputeSpec, Wire
+    from skyward_container._engine import Engine
+    from skyward_container._settings import Container
+
+__all__ = ["ContainerSession"]
+
+_log = logging.getLogger("skyward.container")
+
+
+class ContainerSession:
+    """Serves one pool.
+
+    Args:
+        settings: what the user asked for.
+        identity: the pool's.
+        engine: has answered.
+    """
+
+    def __init__(self, settings: Container, identity: PoolIdentity, engine: Engine) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._engine = engine
+        self._networks = Networks(engine, identity)
+        self._certificates = certificates()
+        self._key: KeyPair | None = None
+        self._host_keys: dict[str, str] = {}  # by the container's name, the public key that it was given
+        self._offers: dict[str, Offer] = {}
+        self._variables: dict[str, str] = {}
+
+    async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
+        """The engine's machine, when it has what is asked for."""
+        here = Offer(
+            provider=self._settings.name,
+            instance_type="container",
+            region="localhost",
+            price=0.0,
+            on_demand_price=0.0,
+            vcpu=self._engine.cpus,
+            memory_gb=self._engine.memory / 1e9,
+        )
+        fits = (
+            spec.accelerator is None
+            and spec.machine in (None, here.instance_type)
+            and (spec.cpu or 0) <= here.vcpu
+            and (spec.memory_gb or 0) <= here.memory_gb
+        )
+        return [here] if fits else []
+
+    async def launch(self, request: LaunchRequest, /) -> Sequence[Instance]:
+        """Start the containers, all at once, each with its SSH server up."""
+        base = self._settings.image or default_base(request.spec.image)
+        async with self._networks.needed():
+            image, _ = await asyncio.gather(node_image(self._engine, base, request.spec.image), self._networks.make())
+            outcomes = await asyncio.gather(
+                *(self._start(node, request, image) for node in request.nodes), return_exceptions=True
+            )
+        self._variables = image.variables
+        started = [outcome for outcome in outcomes if isinstance(outcome, str)]
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        found = list((await self.describe(started)).values()) if started else []
+        living = [each for each in found if each.state is not InstanceState.GONE]
+        for failure in failures:
+            _log.warning("a container could not be started: %s", failure)
+        if not living:
+            raise (
+                failures[0]
+                if failures
+                else Unavailable(f"the containers ended as soon as they were started: see `{self._engine.name} events`")
+            )
+        return living
+
+    async def _start(self, node: int, request: LaunchRequest, image: NodeImage) -> str:
+        """Start one container and its SSH server; its name. What fails is removed."""
+        from skyward._ssh import new_key_pair
+
+        name = _node.name_of(self._identity.pool_id, node)
+        host_key = new_key_pair(name)
+        if self._key is None:
+            self._key = new_key_pair(f"skyward {self._identity.pool_id}")
+        spec = request.spec
+        memory = None if spec.memory_gb is None else int(spec.memory_gb * 1e9)
+        limits = _node.Limits(spec.cpu, memory, (memory or self._engine.memory) // 2)
+        files = _node.files(host_key.private, self._key.public, self._certificates)
+        try:
+            await self._do(*_node.command(name, node, self._identity, image=image.tag, switch=switch(), limits=limits))
+            await self._do("exec", "--interactive", name, "sh", "-c", _node.START, stdin=files)
+        except (Transient, Unavailable):
+            await self._remove(name)
+            raise
+        self._host_keys[name] = host_key.public
+        self._offers[name] = request.offer
+        return name
+
+    async def _do(self, *arguments: str, stdin: bytes = b"") -> None:
+        answer = await self._engine.ask(*arguments, stdin=stdin, whole=True)
+        if answer.status:
+            raise Unavailable(f"`{self._engine.name} {arguments[0]}` failed: {answer.words}")
+
+    async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
+        """What the engine says of the containers with these names."""
+        if not ids:
+            return {}
+        found = await self._engine.inspect("container", ids)
+        return {each.id: each for each in (_node.instance(facts, self._offers) for facts in found)}
+
+    async def terminate(self, ids: Sequence[str], /) -> None:
+        """End containers and remove them; the network goes with the last one."""
+        if not ids:
+            return
+        words = await self._remove(*ids)
+        if left := await self._living(ids):
+            # It fails for what is unknown or just removing itself, and podman then leaves the others as well.
+            words = "; ".join(await asyncio.gather(*(self._remove(name) for name in left)))
+            if left := await self._living(left):
+                raise Transient(f"{self._engine.name} could not remove {', '.join(left)}: {words}")
+        for name in ids:
+            self._host_keys.pop(name, None)
+        await self._networks.remove_of(ids)
+
+    async def _remove(self, *names: str) -> str:
+        """Remove containers, whatever they are doing; what the engine said."""
+        return (await self._engine.ask("rm", "--force", "--volumes", *names, whole=True)).words
+
+    async def _living(self, ids: Sequence[str]) -> list[str]:
+        return [each.id for each in (await self.describe(ids)).values() if each.state is not InstanceState.GONE]
+
+    async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
+        """The containers that bear a pool's label."""
+        label = _node.POOL if pool_id is None else f"{_node.POOL}={pool_id}"
+        told = await self._engine.get("ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}")
+        return list((await self.describe(told.split())).values())
+
+    def transport(self, instance: Instance, wire: Wire, /) -> SshTransport:
+        """SSH to the container's port on this machine."""
+        from skyward._discovery import packages
+        from skyward._ssh import Address
+        from skyward_container._transport import ContainerTransport
+
+        published = instance.details.get("port")
+        address = Address(
+            host=instance.ip or "127.0.0.1",
+            port=published if isinstance(published, int) else None,
+            username="root",
+            host_key=self._host_keys.get(instance.id),
+            key=self._key,
+            config=(),
+        )
+        variables = {**self._variables, **passed_on(trusted=self._certificates is not None)}
+
+        async def ended() -> bool:
+            return not await self._living([instance.id])
+
+        return ContainerTransport(
+            ended,
+            f"node {instance.node} ({instance.id})",
+            address,
+            self._identity,
+            wire,
+            plugins=tuple(dict.fromkeys((*packages(), "skyward_container"))),
+            folder=_node.FOLDER,
+            variables=variables,
+        )
+
+    async def close(self) -> None:
+        """Remove the network, if nothing is left in it."""
+        await self._networks.remove()

@@ -1,0 +1,40 @@
+# Makes an image of a base: an SSH server, and what every node's environment begins with. Runs in a container of the
+# base, as root, with /run/skyward holding "variables" (assignments), "bootstrap.sh", and perhaps "certificates.pem".
+set -eu
+folder=/run/skyward
+set -a
+# shellcheck source=/dev/null
+. "$folder/variables"
+set +a
+rm "$folder/variables" # it may hold the credentials of a proxy or an index
+export DEBIAN_FRONTEND=noninteractive
+
+if ! command -v apt-get >/dev/null; then
+    echo "this image has no apt-get: name one that is made from Debian or Ubuntu" >&2
+    exit 1
+fi
+need=''
+[ -x /usr/sbin/sshd ] || need="$need openssh-server"
+[ -e /etc/ssl/certs/ca-certificates.crt ] || need="$need ca-certificates"
+if [ -n "$need" ]; then
+    apt-get -q update -o Acquire::Retries=3
+    # shellcheck disable=SC2086 # these are words
+    apt-get -q install -y --no-install-recommends -o Acquire::Retries=3 $need
+    rm -rf /var/lib/apt/lists/*
+fi
+rm -f /etc/ssh/ssh_host_* # each node is given its own
+mkdir -p /run/sshd
+usermod -p '*' root # an account that is locked is not let in by key either
+
+# uv by the package index, where there is a Python that can; else the phase of that name fetches it.
+uv=/tmp/skyward-uv
+if ! command -v uv >/dev/null && command -v python3 >/dev/null; then
+    if python3 -m pip --version >/dev/null 2>&1; then
+        python3 -m pip install --quiet --no-cache-dir --disable-pip-version-check --target "$uv" uv || true
+    elif python3 -m venv "$uv" >/dev/null 2>&1; then
+        "$uv/bin/python" -m pip install --quiet --no-cache-dir --disable-pip-version-check uv || true
+    fi
+    if [ -x "$uv/bin/uv" ]; then cp "$uv/bin/uv" /usr/local/bin/uv; fi
+    rm -rf "$uv"
+fi
+sh "$folder/bootstrap.sh"

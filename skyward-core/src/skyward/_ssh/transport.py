@@ -1,0 +1,304 @@
+"""The road to a machine over SSH: made ready by one script, talked to over channels to its Unix sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import socket
+import threading
+from collections.abc import Sequence
+
+import asyncssh
+
+from skyward import _payload
+from skyward._asking import persistently
+from skyward._ssh import start
+from skyward._ssh.address import Address
+from skyward._ssh.bridge import Bridge
+from skyward._ssh.connect import Connection, Denied, Hopeless, connect
+from skyward._ssh.hostkeys import HostKeys
+from skyward._ssh.progress import Said
+from skyward._ssh.remote import run, upload
+from skyward.errors import BootstrapError, NodeLost
+from skyward.model.bootstrap import Step
+from skyward.model.image import Image
+from skyward.spi.provider import PoolIdentity
+from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
+from skyward.worker.greeting import roomy
+from skyward.worker.protocol import Kind, encode
+
+__all__ = ["SshTransport"]
+
+_BOOT_PATIENCE = 300.0
+"""Seconds from a provider's word that a machine runs to its SSH server's first answer."""
+_LOGIN_PATIENCE = 60.0
+"""Seconds that a machine which answers may take until it knows the pool's key."""
+_ATTEMPTS = 5
+"""Runs of the script before a connection that keeps dropping is taken for a failure."""
+_DRAIN = 2.0
+"""Seconds that the last words to a node may take to go out before its connection is closed."""
+
+
+class SshTransport:
+    """Reaches one machine through its SSH server.
+
+    Args:
+        name: names the node on the machine; of letters, digits and hyphens.
+        address: where its SSH server is, and what it and the client know of each other.
+        identity: the pool's, for the supervisor's lease, deadline and token.
+        wire: serves the local ends of the links.
+        plugins: names of the import packages that travel with skyward.
+        root: the folder there for everything that is installed; ``None`` for ``/opt/skyward``, or ``~/.skyward`` where
+            the user is not root.
+        folder: the node's own folder there, which its supervisor makes and removes; ``None`` for one below ``root``.
+            Its sockets' paths must have less than 108 bytes.
+        variables: what the script finds in its environment, such as ``SSL_CERT_FILE`` and the settings of proxies.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        identity: PoolIdentity,
+        wire: Wire,
+        *,
+        plugins: Sequence[str] = (),
+        root: str | None = None,
+        folder: str | None = None,
+        variables: dict[str, str] | None = None,
+    ) -> None:
+        self._name = name
+        self._address = address
+        self._identity = identity
+        self._wire = wire
+        self._plugins = tuple(plugins)
+        self._root = root or ""
+        self._folder = folder
+        self._variables = variables or {}
+        self._keys = HostKeys(address)
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._bridges: set[Bridge] = set()
+        self._greeting = b"".join(encode(Kind.HELLO, raw_head=identity.token))
+        self._control: socket.socket | None = None  # a channel that nobody has asked for yet
+        self._served = False
+        self._closed = False
+
+    # making it ready
+
+    async def bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step] = (), /) -> Interpreter:
+        """Run the image's script there and start the supervisor. A connection that drops meanwhile is made again."""
+        said = Said(image, report)
+        try:
+            await self._first_contact()
+            await persistently(
+                lambda: self._make_ready(image, steps, said), on=ConnectionError, attempts=_ATTEMPTS, longest=5
+            )
+        except (Hopeless, ConnectionError) as error:
+            raise BootstrapError(f"{self._name} could not be made ready: {error}", phase=said.phase) from error
+        return Interpreter()  # the supervisor was started under the right one
+
+    async def _first_contact(self) -> None:
+        """Wait until the machine lets this client in."""
+        loop = asyncio.get_running_loop()
+        denied_at: list[float] = []
+
+        async def attempt() -> None:
+            try:
+                await self._connected()
+            except Denied as error:
+                denied_at.append(loop.time())
+                if loop.time() - denied_at[0] >= _LOGIN_PATIENCE:
+                    raise Hopeless(str(error)) from error
+                raise
+
+        await persistently(attempt, on=ConnectionError, patience=_BOOT_PATIENCE, first=0.25, longest=4)
+
+    async def _make_ready(self, image: Image, steps: Sequence[Step], said: Said) -> None:
+        ssh = (await self._connected()).ssh
+        answers = await self._ask(start.ASK, {"SKYWARD_ROOT": self._root})
+        self._root = answers["root"]
+        if self._folder is None:
+            self._folder = f"{self._root}/run/{self._name}"
+        archive, checksum = await asyncio.to_thread(_archive, self._plugins)
+        if answers.get("payload") != checksum:
+            try:
+                await upload(ssh, archive, f"{self._root}/payload.tar.gz")
+            except ConnectionError:
+                raise
+            except OSError as error:
+                raise BootstrapError(f"{self._name} could not be made ready: {error}", phase="skyward") from error
+        variables = {
+            **self._variables,
+            **image.install_variables(),
+            "SKYWARD_ROOT": self._root,
+            "SKYWARD_SETTINGS": start.settings(self._identity, self._folder),
+        }
+        status = await run(ssh, image.bootstrap(steps=steps) + start.START, variables, said.line)
+        if status:
+            raise said.failure(self._name, status)
+        await self._try_out()
+
+    async def _try_out(self) -> None:
+        """See that the supervisor, which listens now, can be reached through the server."""
+        self._served = True
+        connection = await self._connected()
+        try:
+            if self._control is None:
+                await _round_trip(connection)
+                self._control = await self._channel(connection, "control")
+        except ConnectionError as error:
+            if not connection.is_open:
+                raise
+            await self._raise_if_ended("server")
+            raise BootstrapError(
+                f"the SSH server of {self._name} does not forward Unix sockets, by which its tasks are reached: set "
+                f"`AllowStreamLocalForwarding yes` in its sshd_config ({error})",
+                phase="server",
+            ) from error
+
+    async def _ask(self, script: str, variables: dict[str, str]) -> dict[str, str]:
+        """Run a short script and return its marked lines, by their first words."""
+        answers: dict[str, str] = {}
+        others: list[str] = []
+
+        def said(line: str) -> None:
+            mark, _, rest = line.partition(" ")
+            if mark == start.MARK:
+                key, _, value = rest.partition(" ")
+                answers[key] = f"{answers[key]}\n{value}" if key in answers else value
+            else:
+                others.append(line)
+
+        status = await run((await self._connected()).ssh, script, variables, said)
+        if status:
+            words = "\n".join(others[-15:])
+            raise BootstrapError(
+                f"{self._name} could not be made ready: a first command ended with status {status}\n{words}",
+                phase="connect",
+                output=words,
+            )
+        return answers
+
+    # talking to it
+
+    async def open(self, name: str, receiver: Receiver, /) -> Link:
+        """Open a channel to a socket of the node, over a new connection if the last one is gone."""
+        try:
+            here = await self._leading_to(name)
+        except Hopeless as error:
+            raise NodeLost(str(error)) from error
+        return self._wire.add(here, receiver)
+
+    async def _leading_to(self, name: str) -> socket.socket:
+        """A socket of this machine that leads to one there, with the greeting sent."""
+        connection = await self._connected()
+        if name == "control" and self._control is not None:
+            control, self._control = self._control, None
+            return control
+        try:
+            return await self._channel(connection, name)
+        except ConnectionError:
+            if connection.is_open:
+                await self._raise_if_ended()
+            raise
+
+    async def _channel(self, connection: Connection, name: str) -> socket.socket:
+        here, near = socket.socketpair()
+        made: list[Bridge] = []
+
+        def bridge() -> Bridge:
+            made.append(Bridge(near, connection.pulse))
+            return made[0]
+
+        try:
+            for end in (here, near):
+                end.setblocking(False)
+                roomy(end)
+            await connection.ssh.create_unix_connection(bridge, f"{self._folder}/{name}.sock")
+            here.send(self._greeting)
+        except BaseException as error:
+            here.close()
+            if not made:
+                near.close()  # else the bridge does
+            if isinstance(error, (OSError, asyncssh.Error)):
+                reason = getattr(error, "reason", "") or error
+                raise ConnectionError(f"{name} of {self._name} cannot be reached: {reason}") from error
+            raise
+        self._bridges = {other for other in self._bridges if not other.ended.is_set()} | {made[0]}
+        return here
+
+    async def _raise_if_ended(self, phase: str = "") -> None:
+        """Raise if the supervisor there has ended, with its last words: ``NodeLost``, in a phase ``BootstrapError``."""
+        answers = await self._ask(start.WHY, {"FOLDER": self._folder or ""})
+        if "alive" not in answers:
+            words = answers.get("said", "")
+            message = f"the supervisor of {self._name} has ended" + (f":\n{words}" if words else "")
+            raise BootstrapError(message, phase=phase, output=words) if phase else NodeLost(message)
+
+    async def _connected(self) -> Connection:
+        """The connection, made anew if it is gone."""
+        async with self._connecting:
+            if self._closed:
+                raise Hopeless(f"the road to {self._name} is closed")
+            connection = self._connection
+            if connection is None or not connection.is_open:
+                if connection is not None:
+                    self._connection = None
+                    await connection.close()
+                connection = await connect(self._address, self._keys)
+                await self._open_control(connection)
+                self._connection = connection
+            return connection
+
+    async def _open_control(self, connection: Connection) -> None:
+        """Open the control channel before any other, for whoever asks for it next.
+
+        sshd carries what is there for several channels in the order of their numbers, and the first one gets the
+        lowest. So what the supervisor says before a slot says something comes before it, as it does on a local node:
+        lines that a task writes past Python are there before its result.
+        """
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._served:
+            await _round_trip(connection)
+            with contextlib.suppress(ConnectionError):  # whoever opens it next meets it too, and is told why
+                self._control = await self._channel(connection, "control")
+
+    async def close(self) -> None:
+        """Let what was sent last go out, and close the connection."""
+        self._closed = True
+        if self._control is not None:
+            self._control.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN):
+                for bridge in list(self._bridges):
+                    await bridge.ended.wait()
+        async with self._connecting:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+async def _round_trip(connection: Connection) -> None:
+    """Wait until the server has forgotten the sessions that were closed before: their numbers are free again."""
+    with contextlib.suppress(asyncssh.Error, OSError):
+        await connection.ssh.open_unix_connection("/nowhere/that/anything/listens")
+
+
+_archiving = threading.Lock()
+
+
+def _archive(plugins: tuple[str, ...]) -> tuple[bytes, str]:
+    """The payload and its SHA-256, made once in a process however many machines ask at once."""
+    with _archiving:
+        return _archived(plugins)
+
+
+@functools.cache
+def _archived(plugins: tuple[str, ...]) -> tuple[bytes, str]:
+    packed = _payload.archive(plugins)
+    return packed, hashlib.sha256(packed).hexdigest()
