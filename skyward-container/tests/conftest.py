@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import skyward as sky
 from skyward_container import Container
 
 BASE = os.environ.get("SKYWARD_TEST_BASE", "localhost/debian-trixie-standin")
@@ -60,6 +61,29 @@ def left(podman: Callable[..., str]) -> Iterator[Callable[[], list[str]]]:
         subprocess.run(("podman", "rm", "--force", name), capture_output=True)
         subprocess.run(("podman", "network", "rm", name), capture_output=True)
     assert not after
+
+
+@pytest.fixture
+def pool(provider: Container, left: Any) -> Callable[..., sky.ComputePool]:
+    """Makes pools of containers that are gone at the end."""
+
+    def make(**options: Any) -> sky.ComputePool:
+        return sky.ComputePool(**{"provider": provider, "display": "quiet", **options})
+
+    return make
+
+
+@pytest.fixture
+def flaky(tmp_path: Path, base: str) -> Callable[[str], Container]:
+    """Makes providers whose engine fails where shell text says so; "$1" is the command."""
+
+    def make(text: str) -> Container:
+        program = tmp_path / "podman"
+        program.write_text(f'#!/bin/sh\nfolder={tmp_path}\n{text}\nexec {shutil.which("podman")} "$@"\n')
+        program.chmod(0o755)
+        return Container(image=base, binary=str(program))
+
+    return make
 
 
 @pytest.fixture

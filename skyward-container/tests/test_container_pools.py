@@ -23,16 +23,6 @@ from skyward_container import Container
 type Podman = Callable[..., str]
 
 
-@pytest.fixture
-def pool(provider: Container, left: Any) -> Callable[..., sky.ComputePool]:
-    """Makes pools of containers that are gone at the end."""
-
-    def make(**options: Any) -> sky.ComputePool:
-        return sky.ComputePool(**{"provider": provider, "display": "quiet", **options})
-
-    return make
-
-
 def test_tasks_run_in_containers_that_are_gone_afterwards(pool: Any, left: Any) -> None:
     @sky.compute
     def where() -> tuple[str, int]:
@@ -171,19 +161,6 @@ def test_an_ssh_server_that_is_killed_is_started_again(pool: Any, left: Any, pod
             "for p in /proc/[0-9]*; do case $(cat $p/comm) in sshd*) kill -9 ${p#/proc/};; esac; done",
         )
         assert count() >> running == 2  # the same process
-
-
-@pytest.fixture
-def flaky(tmp_path: Path, base: str) -> Callable[[str], Container]:
-    """Makes providers whose engine fails where shell text says so; "$1" is the command."""
-
-    def make(text: str) -> Container:
-        program = tmp_path / "podman"
-        program.write_text(f'#!/bin/sh\nfolder={tmp_path}\n{text}\nexec {shutil.which("podman")} "$@"\n')
-        program.chmod(0o755)
-        return Container(image=base, binary=str(program))
-
-    return make
 
 
 def test_half_of_the_launches_fail_and_the_pool_has_what_it_asked_for(pool: Any, flaky: Any) -> None:
