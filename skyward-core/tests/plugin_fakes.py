@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     """Puts distributions with a plugin where Python finds them, as an installer would."""
     monkeypatch.delenv("SKYWARD_DISABLE_PLUGINS")
     monkeypatch.syspath_prepend(str(tmp_path))
+    _hide_others(monkeypatch, tmp_path)
     before = set(sys.modules)
 
     def put(distribution: str, code: str, version: str = "1.2.3", folder: Path = tmp_path) -> None:
@@ -35,6 +38,19 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     for name in set(sys.modules) - before:
         if name.startswith("plugin_"):
             del sys.modules[name]
+
+
+def _hide_others(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let only core and what is put into the folder be found: which plugins are installed beside is no test's matter."""
+    everything = importlib.metadata.distributions
+
+    def distributions() -> Iterable[Distribution]:
+        for found in everything():
+            plugin = found.entry_points.select(group="skyward") and found.metadata.get("Name") != "skyward-core"
+            if not plugin or Path(str(found.locate_file(""))).is_relative_to(folder):
+                yield found
+
+    monkeypatch.setattr(importlib.metadata, "distributions", distributions)
 
 
 def providers(*names: str) -> str:
