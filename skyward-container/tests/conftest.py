@@ -17,6 +17,14 @@ from skyward_container import Container
 BASE = os.environ.get("SKYWARD_TEST_BASE", "localhost/debian-trixie-standin")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need real containers."""
+    for item in items:
+        if {"base", "podman"} & set(getattr(item, "fixturenames", ())) and Path(__file__).parent in item.path.parents:
+            item.add_marker("containers")
+
+
 @pytest.fixture(scope="session")
 def base(require: Any) -> str:
     """An image to make nodes of. Skips where containers cannot be run, and fails in CI."""

@@ -41,7 +41,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def _hide_others(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let only core and what is put into the folder be found: which plugins are installed beside is no test's matter."""
+    """Let only core and what is put into the folder be found, whichever plugins are installed beside."""
     everything = importlib.metadata.distributions
 
     def distributions() -> Iterable[Distribution]:
