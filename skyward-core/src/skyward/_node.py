@@ -24,6 +24,8 @@ _log = logging.getLogger("skyward.node")
 
 _PATIENCE = 60.0
 """Seconds for which a machine without a lease is tried to be reached, and any machine at its start."""
+_LEASE = "lease"
+"""The reason with which a machine takes its leave that has heard nothing for too long."""
 _OPEN_LIMIT = 30.0
 """Seconds that a transport may take to open a link before it is asked again."""
 
@@ -179,7 +181,8 @@ class Node:
                     self._pongs += 1
                     self._heard.notify_all()
             case Kind.GOODBYE:
-                self.farewell = head_of(frame)[0]
+                (why,) = head_of(frame)
+                self.farewell = self._unheard("it heard nothing from this client") if why == _LEASE else why
 
     def on_lost(self, error: Exception | None) -> None:
         """The control channel has ended: connect again, or give the node up."""
@@ -195,13 +198,23 @@ class Node:
         if self.farewell is None:
             try:
                 await self._connect()
+            except NodeLost as failure:
+                self.farewell = str(failure)
             except Exception as failure:  # noqa: BLE001  whatever it is, the node cannot be reached
-                self.farewell = str(failure or error)
+                why = str(failure or error)
+                self.farewell = why if self._lease is None else self._unheard("it could not be reached", f": {why}")
         if self.farewell is not None and not self._closed:
             started = self._started
             self._ready.set()
             if started:  # else `start` raises it
                 self._dispatcher.node_lost(self, self.farewell)
+
+    def _unheard(self, fact: str, reason: str = "") -> str:
+        """Why a machine is gone to which no word went for too long."""
+        return (
+            f"{fact} for {self._lease:g} s, the lease after which a machine ends itself{reason}; where the network may "
+            "be away for longer, give the pool a longer lease=..."
+        )
 
     async def _attach(self, slot: SlotClient) -> None:
         connection = slot.connection()

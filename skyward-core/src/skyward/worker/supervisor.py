@@ -386,4 +386,6 @@ class Supervisor:
         remove_folder(self._directory)
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(self._directory))  # the pool's folder, once its last node has gone
+        if self._ending == "lease":  # nobody may hear the goodbye; the log tells a client that comes back
+            print(f"it heard nothing from its client for {self._lease:g} s: its lease ran out", flush=True)
         self._send(Kind.GOODBYE, (self._ending or "failed",))
