@@ -5,6 +5,7 @@ A comment on the line before a code block changes how the block is taken:
     <!-- test: continues -->            a program together with the Python block before it
     <!-- test: skip because REASON -->  not run; the reason is a must
     <!-- test: raises NAME -->          ends with this exception
+    <!-- test: containers -->           run on real containers, with the tests' base in the place of the default image
     <!-- test: pytest -->               the tests of it pass
     <!-- test: pytest fails -->         some test of it does not
     <!-- test: output -->               on a text block: what the program before it prints ("..." stands for anything)
@@ -17,16 +18,20 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+BASE = os.environ.get("SKYWARD_TEST_BASE", "localhost/debian-trixie-standin")
 SHELLS = {"sh", "bash", "shell", "console"}
-DIRECTIVE = re.compile(r"<!--\s*test:\s*(?P<word>continues|output|pytest|raises|skip because)\b\s*(?P<rest>.*?)\s*-->")
+ALONE = ("containers", "continues", "output", "pytest")
+"""Directives that need no further word."""
+DIRECTIVE = re.compile(rf"<!--\s*test:\s*(?P<word>{'|'.join(ALONE)}|raises|skip because)\b\s*(?P<rest>.*?)\s*-->")
 FENCE = re.compile(r"(?P<indent>[ ]*)(?P<mark>`{3,}|~{3,})[ ]*(?P<language>[\w+-]*)")
 
 
@@ -65,7 +70,7 @@ def blocks(path: Path) -> list[Block]:
             directive = DIRECTIVE.match(line.strip())
             assert directive, f"{path}:{number}: unknown directive: {line.strip()}"
             word, rest = directive["word"], directive["rest"]
-            assert rest or word in {"continues", "output", "pytest"}, f"{path}:{number}: '{word}' needs a word more"
+            assert rest or word in ALONE, f"{path}:{number}: '{word}' needs a word more"
         elif fence := FENCE.match(line):
             start, end = number, re.compile(rf"\s*{fence['mark'][0]}{{{len(fence['mark'])},}}\s*$")
             while number < len(lines) and not end.match(lines[number]):
@@ -88,6 +93,7 @@ class Program(NamedTuple):
     raises: str = ""
     skip: str = ""
     tests: str = ""
+    containers: bool = False
 
 
 def programs(path: Path) -> list[Program]:
@@ -109,7 +115,8 @@ def programs(path: Path) -> list[Program]:
                 skip = block.rest if block.word == "skip because" else ""
                 tests = block.rest or "pass" if block.word == "pytest" else ""
                 assert tests in {"", "pass", "fails"}, f"{block.where}: 'pytest' may be followed by 'fails' only"
-                made.append(Program(block.where, code, raises=raises, skip=skip, tests=tests))
+                containers = block.word == "containers"
+                made.append(Program(block.where, code, raises=raises, skip=skip, tests=tests, containers=containers))
     return made
 
 
@@ -120,6 +127,8 @@ def run(program: Program, folder: Path) -> str:
     quiet = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"] if program.tests else []
     command = [sys.executable, *quiet, str(script)]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    if program.containers:
+        environ.pop("SKYWARD_DISABLE_PLUGINS", None)
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=500)
     report = f"{program.where} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     if program.raises:
@@ -137,11 +146,21 @@ ALL_PROGRAMS = [program for path in documents() for program in programs(path)]
 
 
 @pytest.mark.parametrize("program", [pytest.param(program, id=program.where) for program in ALL_PROGRAMS])
-def test_the_python_of_the_documentation_runs(program: Program, tmp_path: Path) -> None:
+def test_the_python_of_the_documentation_runs(program: Program, tmp_path: Path, require: Any) -> None:
     if program.skip:
         compile(program.code, program.where, "exec")
         pytest.skip(program.skip)
+    if program.containers:
+        require(has_image(), f"podman, and the image {BASE}, which scripts/ci-containers.sh makes")
+        program = program._replace(code=program.code.replace("sky.Container(", f"sky.Container(image={BASE!r}, "))
     run(program, tmp_path)
+
+
+def has_image() -> bool:
+    """Whether containers of the tests' base could be run here."""
+    if shutil.which("podman") is None:
+        return False
+    return subprocess.run(["podman", "image", "exists", BASE], capture_output=True, check=False).returncode == 0
 
 
 def commands(block: Block) -> str:
