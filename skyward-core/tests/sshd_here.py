@@ -23,12 +23,13 @@ from typing import Any, ClassVar
 import pytest
 from attrs import evolve, frozen
 
-from skyward._ssh import Address, KeyPair, SshTransport, new_key_pair
+from skyward._ssh import SshTransport, new_key_pair
 from skyward._uv import base_python, find_uv
 from skyward.errors import Unavailable
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec
+from skyward.model.ssh import KeyPair, SshAddress
 from skyward.spi.provider import Capabilities, LaunchRequest, PoolIdentity
 from skyward.spi.transport import Wire
 
@@ -152,9 +153,9 @@ class Sshd:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def address(self, **changes: Any) -> Address:
+    def address(self, **changes: Any) -> SshAddress:
         """Where it is, for a client that was told its host key and knows no configuration."""
-        address = Address(
+        address = SshAddress(
             host="127.0.0.1",
             port=self.port,
             username=getpass.getuser(),
@@ -232,7 +233,7 @@ class OverSsh:
     name: ClassVar[str] = "OverSsh"
     capabilities: ClassVar[Capabilities] = Capabilities(spot=False, private_network=True, default_lease=15.0)
 
-    address: Address
+    address: SshAddress
     root: str
 
     @property

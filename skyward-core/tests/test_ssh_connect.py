@@ -12,18 +12,19 @@ from typing import Any
 import pytest
 
 from skyward._asking import persistently
-from skyward._ssh import Address, new_key_pair
+from skyward._ssh import new_key_pair
 from skyward._ssh.connect import Connection, Denied, Hopeless, connect
 from skyward._ssh.hostkeys import HostKeys
 from skyward._ssh.remote import run
 from skyward.errors import ConfigurationError
+from skyward.model.ssh import SshAddress
 
 
 def does[T](work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return asyncio.run(work())
 
 
-async def says(address: Address, keys: HostKeys | None = None, script: str = "echo hello") -> list[str]:
+async def says(address: SshAddress, keys: HostKeys | None = None, script: str = "echo hello") -> list[str]:
     """What a script says there."""
     connection = await connect(address, keys or HostKeys(address))
     lines: list[str] = []
@@ -146,7 +147,7 @@ def test_host_port_user_and_key_come_from_the_users_configuration(sshd: Any, con
         f"Host machine\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {told.username}\n"
         f"  IdentityFile {identity}.missing\n  IdentityFile {identity}\n"
     )
-    address = Address(host="machine", host_key=sshd.host.public, config=files)
+    address = SshAddress(host="machine", host_key=sshd.host.public, config=files)
     assert does(lambda: says(address)) == ["hello"]
 
 

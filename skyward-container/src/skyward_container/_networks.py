@@ -7,9 +7,8 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 
-from skyward._client import lives
-from skyward.errors import Transient, Unavailable
-from skyward.spi import PoolIdentity
+from skyward import Transient, Unavailable
+from skyward.spi import PoolIdentity, client_lives
 from skyward_container import _node
 from skyward_container._engine import Engine
 
@@ -79,6 +78,6 @@ class Networks:
             for found in await self._engine.inspect("network", told.split()):
                 marks = found.get("Labels") or found.get("labels") or {}
                 name = found.get("Name") or found.get("name")
-                if name and marks.get(_node.CLIENT) and lives(marks[_node.CLIENT]) is False:
+                if name and marks.get(_node.CLIENT) and client_lives(marks[_node.CLIENT]) is False:
                     _log.info("removing the network %s of a client that has died", name)
                     await self._engine.ask("network", "rm", str(name), whole=True)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from skyward.errors import Transient, Unavailable
+from skyward import Transient, Unavailable
 from skyward.spi import Instance, InstanceState, LaunchRequest, Offer, PoolIdentity
 from skyward_container import _node
 from skyward_container._environment import certificates, passed_on
@@ -15,8 +15,7 @@ from skyward_container._image import NodeImage, default_base, node_image, switch
 from skyward_container._networks import Networks
 
 if TYPE_CHECKING:
-    from skyward._ssh import KeyPair, SshTransport
-    from skyward.spi import ComputeSpec, Wire
+    from skyward.spi import ComputeSpec, KeyPair, Transport, Wire
     from skyward_container._engine import Engine
     from skyward_container._settings import Container
 
@@ -89,7 +88,7 @@ class ContainerSession:
 
     async def _start(self, node: int, request: LaunchRequest, image: NodeImage) -> str:
         """Start one container and its SSH server; its name. What fails is removed."""
-        from skyward._ssh import new_key_pair
+        from skyward.spi import new_key_pair
 
         name = _node.name_of(self._identity.pool_id, node)
         host_key = new_key_pair(name)
@@ -148,14 +147,14 @@ class ContainerSession:
         told = await self._engine.get("ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}")
         return list((await self.describe(told.split())).values())
 
-    def transport(self, instance: Instance, wire: Wire, /) -> SshTransport:
+    def transport(self, instance: Instance, wire: Wire, /) -> Transport:
         """SSH to the container's port on this machine."""
         from skyward._discovery import packages
-        from skyward._ssh import Address
+        from skyward.spi import SshAddress
         from skyward_container._transport import ContainerTransport
 
         published = instance.details.get("port")
-        address = Address(
+        address = SshAddress(
             host=instance.ip or "127.0.0.1",
             port=published if isinstance(published, int) else None,
             username="root",

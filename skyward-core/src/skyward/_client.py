@@ -11,7 +11,7 @@ import os
 import socket
 from pathlib import Path
 
-__all__ = ["lives", "this_client"]
+__all__ = ["client_lives", "this_client"]
 
 
 def this_client() -> str:
@@ -19,7 +19,7 @@ def this_client() -> str:
     return f"{_place()}-{os.getpid()}-{_started(os.getpid())}"
 
 
-def lives(client: str) -> bool | None:
+def client_lives(client: str) -> bool | None:
     """Whether the process still lives; ``None`` where that cannot be known, as of another host's."""
     place, _, process = client.partition("-")
     number, _, started = process.partition("-")

@@ -19,7 +19,7 @@ from attrs import frozen
 from skyward import _clock
 from skyward._accounts import Account, claimed, read_all
 from skyward._asking import all_of, ask, let_go, persistently
-from skyward._client import lives, this_client
+from skyward._client import client_lives, this_client
 from skyward._ledger import fingerprint
 from skyward._market import Seller
 from skyward._teardown import LATE, describe, sweep, terminate
@@ -153,7 +153,7 @@ def why_orphaned(machine: Instance, living: Collection[str], dead: Collection[st
     """
     if not machine.pool_id or machine.pool_id in living:
         return None
-    alive = lives(machine.client)
+    alive = client_lives(machine.client)
     if machine.pool_id in dead or alive is False:
         return "its client has died"
     # Of a client elsewhere nothing is known but what it has promised.

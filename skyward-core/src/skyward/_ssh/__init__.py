@@ -16,8 +16,7 @@ except ImportError as error:
         "pip install 'skyward-core[ssh]'"
     ) from error
 
-from skyward._ssh.address import Address
-from skyward._ssh.keys import KeyPair, new_key_pair
+from skyward._ssh.keys import new_key_pair
 from skyward._ssh.transport import SshTransport
 
-__all__ = ["Address", "KeyPair", "SshTransport", "new_key_pair"]
+__all__ = ["SshTransport", "new_key_pair"]

@@ -12,12 +12,12 @@ from typing import Any
 import asyncssh
 from attrs import frozen
 
-from skyward._ssh.address import Address
 from skyward._ssh.ciphers import cipher_order, is_authenticated
 from skyward._ssh.hostkeys import HostKeys
 from skyward._ssh.pulse import COUNT, INTERVAL, Pulse
 from skyward._ssh.settings import Settings, config_files, settings_of
 from skyward.errors import ConfigurationError
+from skyward.model.ssh import SshAddress
 
 __all__ = ["Connection", "Denied", "Hopeless", "connect"]
 
@@ -66,7 +66,7 @@ async def _close(*connections: asyncssh.SSHClientConnection) -> None:
             await each.wait_closed()
 
 
-async def connect(address: Address, keys: HostKeys) -> Connection:
+async def connect(address: SshAddress, keys: HostKeys) -> Connection:
     """Connect and log in. Host keys are always verified.
 
     Raises:
@@ -91,7 +91,7 @@ async def connect(address: Address, keys: HostKeys) -> Connection:
 
 
 async def _log_in(
-    address: Address, settings: Settings, keys: HostKeys, hops: tuple[asyncssh.SSHClientConnection, ...]
+    address: SshAddress, settings: Settings, keys: HostKeys, hops: tuple[asyncssh.SSHClientConnection, ...]
 ) -> asyncssh.SSHClientConnection:
     trusted = keys.trusted(settings)
     verifier = keys.client(trusted)
@@ -118,7 +118,7 @@ async def _log_in(
     return ssh
 
 
-def _denial(address: Address, settings: Settings, error: Exception) -> str:
+def _denial(address: SshAddress, settings: Settings, error: Exception) -> str:
     if address.key is not None:
         tried = "the pool's own key, which the machine should have been given at its first boot"
     else:

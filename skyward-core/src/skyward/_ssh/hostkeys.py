@@ -6,9 +6,9 @@ import os
 
 import asyncssh
 
-from skyward._ssh.address import Address
 from skyward._ssh.settings import Settings
 from skyward.errors import ConfigurationError
+from skyward.model.ssh import SshAddress
 
 __all__ = ["HostKeys"]
 
@@ -23,7 +23,7 @@ class HostKeys:
     addresses of rented machines are used again and again, with another key each time.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: SshAddress) -> None:
         self._address = address
         self._given: list[asyncssh.SSHKey] = []
         self._pinned: asyncssh.SSHKey | None = None

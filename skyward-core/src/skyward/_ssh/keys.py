@@ -8,17 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncssh
-from attrs import field, frozen
 
-__all__ = ["KeyPair", "new_key_pair", "on_disk"]
+from skyward.model.ssh import KeyPair
 
-
-@frozen
-class KeyPair:
-    """An ed25519 key: ``private`` in OpenSSH's form, as cloud-init and ``ssh -i`` take it, ``public`` as one line."""
-
-    private: str = field(repr=False)
-    public: str
+__all__ = ["new_key_pair", "on_disk"]
 
 
 def new_key_pair(comment: str) -> KeyPair:

@@ -15,7 +15,6 @@ import asyncssh
 from skyward import _payload
 from skyward._asking import persistently
 from skyward._ssh import start
-from skyward._ssh.address import Address
 from skyward._ssh.bridge import Bridge
 from skyward._ssh.connect import Connection, Denied, Hopeless, connect
 from skyward._ssh.hostkeys import HostKeys
@@ -24,6 +23,7 @@ from skyward._ssh.remote import run, upload
 from skyward.errors import BootstrapError, NodeLost
 from skyward.model.bootstrap import Step
 from skyward.model.image import Image
+from skyward.model.ssh import SshAddress
 from skyward.spi.provider import PoolIdentity
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
 from skyward.worker.greeting import roomy
@@ -60,7 +60,7 @@ class SshTransport:
     def __init__(
         self,
         name: str,
-        address: Address,
+        address: SshAddress,
         identity: PoolIdentity,
         wire: Wire,
         *,

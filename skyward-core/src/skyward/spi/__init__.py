@@ -16,7 +16,12 @@ from skyward.spi.provider import Capabilities, LaunchRequest, PoolIdentity, Prov
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Transport, Wire
 
 if TYPE_CHECKING:
+    from skyward._asking import shielded
+    from skyward._cache import building, cache_folder
+    from skyward._client import client_lives
+    from skyward._ssh import SshTransport, new_key_pair
     from skyward.model.bootstrap import Step
+    from skyward.model.ssh import KeyPair, SshAddress
     from skyward.spi.allocation import AllocationStrategy, Candidate, Tranche
     from skyward.spi.hooks import (
         AllocationDescriptor,
@@ -27,9 +32,15 @@ if TYPE_CHECKING:
     )
     from skyward.spi.selector import ProviderView, Selector
 else:
-    # What pools without plugins have no use for; pluggy alone costs as much to import as the rest of a pool's start.
+    # What pools without plugins have no use for; pluggy alone costs as much to import as the rest of a pool's start,
+    # and asyncssh, which `skyward._ssh` asks for with the remedy where it is missing, costs ten times that.
     _LATER = {
+        "skyward._asking": ("shielded",),
+        "skyward._cache": ("building", "cache_folder"),
+        "skyward._client": ("client_lives",),
+        "skyward._ssh": ("SshTransport", "new_key_pair"),
         "skyward.model.bootstrap": ("Step",),
+        "skyward.model.ssh": ("KeyPair", "SshAddress"),
         "skyward.spi.allocation": ("AllocationStrategy", "Candidate", "Tranche"),
         "skyward.spi.hooks": (
             "AllocationDescriptor",
@@ -61,6 +72,7 @@ __all__ = [
     "Integration",
     "IntegrationDescriptor",
     "Interpreter",
+    "KeyPair",
     "LaunchRequest",
     "Link",
     "Market",
@@ -74,11 +86,18 @@ __all__ = [
     "Selector",
     "SelectorDescriptor",
     "Session",
+    "SshAddress",
+    "SshTransport",
     "Step",
     "Tranche",
     "Transport",
     "Wire",
+    "building",
+    "cache_folder",
+    "client_lives",
     "hookimpl",
+    "new_key_pair",
+    "shielded",
 ]
 
 

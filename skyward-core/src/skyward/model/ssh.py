@@ -1,16 +1,27 @@
-"""Where a machine's SSH server is, and how it and its client know each other."""
+"""A machine's SSH server as a value: where it is, and how it and its client know each other."""
 
 from __future__ import annotations
 
 from attrs import field, frozen
 
-from skyward._ssh.keys import KeyPair
+__all__ = ["KeyPair", "SshAddress"]
 
-__all__ = ["Address"]
+
+@frozen
+class KeyPair:
+    """An ed25519 key pair, as ``new_key_pair`` makes it.
+
+    Attributes:
+        private: in OpenSSH's form, as cloud-init's ``ssh_keys`` and ``ssh -i`` take it. A secret; no ``repr`` shows it.
+        public: one line, ``ssh-ed25519 AAAA... comment``, as ``authorized_keys`` and vendors' interfaces take it.
+    """
+
+    private: str = field(repr=False)
+    public: str
 
 
 @frozen(kw_only=True)
-class Address:
+class SshAddress:
     """A machine's SSH server.
 
     Attributes:
@@ -20,7 +31,7 @@ class Address:
         host_key: the public key that the machine was given at its first boot, ``ssh-ed25519 AAAA...``; ``None`` where
             that is not possible: then the key of the first contact counts from there on.
         key: the pool's key pair, which lets the client in; ``None`` where the user's own keys and agent do.
-        config: the user's configuration files; ``None`` for ``~/.ssh/config``.
+        config: the user's configuration files; ``None`` for ``~/.ssh/config``, empty for none.
     """
 
     host: str
