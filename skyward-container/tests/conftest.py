@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,12 +53,22 @@ def provider(base: str) -> Container:
 
 @pytest.fixture
 def left(podman: Callable[..., str]) -> Iterator[Callable[[], list[str]]]:
-    """Names of the containers and networks that came since the test began; there must be none at its end."""
+    """Names of the containers and networks that came since the test began; there must be none at its end.
+
+    Those of other programs that run beside this one are none of ours.
+    """
+    others: set[str] = set()
 
     def everything() -> set[str]:
-        label = ("--filter", "label=skyward.pool", "--format")
-        networks = podman("network", "ls", *label, "{{.Name}}").split()
-        return {*podman("ps", "--all", *label, "{{.Names}}").split(), *networks}
+        found: set[str] = set()
+        for what in (("ps", "--all"), ("network", "ls")):
+            for each in json.loads(podman(*what, "--filter", "label=skyward.pool", "--format", "json") or "[]"):
+                client = (each.get("Labels") or each.get("labels"))["skyward.client"]
+                if client in others or _is_anothers(client):
+                    others.add(client)
+                else:
+                    found.add(each["Names"][0] if "Names" in each else each["name"])
+        return found
 
     before = everything()
 
@@ -69,6 +81,20 @@ def left(podman: Callable[..., str]) -> Iterator[Callable[[], list[str]]]:
         subprocess.run(("podman", "rm", "--force", name), capture_output=True)
         subprocess.run(("podman", "network", "rm", name), capture_output=True)
     assert not after
+
+
+def _is_anothers(client: str) -> bool:
+    """Whether a client is no pool, or a process that lives and is neither this one nor one that this has started."""
+    _, _, process = client.partition("-")
+    number = process.partition("-")[0]
+    if not number.isdigit():
+        return True
+    while int(number) not in (0, os.getpid()):
+        try:
+            number = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            return False
+    return int(number) == 0
 
 
 @pytest.fixture
@@ -92,6 +118,87 @@ def flaky(tmp_path: Path, base: str) -> Callable[[str], Container]:
         return Container(image=base, binary=str(program))
 
     return make
+
+
+PATIENCE = 150.0
+"""Seconds that a test waits for what must come; far more than it takes on a machine that has nothing else to do."""
+
+
+class Story:
+    """All events of a pool, to which it is given as ``on_event``."""
+
+    patience = PATIENCE
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self._more = threading.Condition()
+
+    def __call__(self, event: object) -> None:
+        with self._more:
+            self.events.append(event)
+            self._more.notify_all()
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """The events of one kind until now."""
+        with self._more:
+            return [event for event in self.events if isinstance(event, kind)]
+
+    def until(self, found: Callable[[], Any]) -> Any:
+        """Wait until an event has come with which ``found`` finds something, and return that."""
+        with self._more:
+            assert self._more.wait_for(found, PATIENCE), [each for each in self.events if type(each) is not sky.Metrics]
+            return found()
+
+    def said(self, line: str) -> list[str]:
+        """The machines on which a line was printed, in order."""
+        return [event.instance_id for event in self.of(sky.LogLine) if event.line == line]
+
+    def machine(self, name: str, times: int = 1) -> str:
+        """Wait until a task has begun so often; the container in which it did last."""
+        began: list[str] = self.until(lambda: (begun := self.said(f"{name} begun"))[times - 1 :] and begun)
+        return began[-1]
+
+
+@pytest.fixture
+def story() -> Story:
+    """What a pool tells."""
+    return Story()
+
+
+@pytest.fixture
+def waiting() -> Callable[..., Any]:
+    """Makes tasks that note each of their runs on their machine, say so, and end once they are let, with `let_end`.
+
+    They return how often they have run on that machine.
+    """
+
+    def make(**options: Any) -> Any:
+        def wait(name: str) -> int:
+            import time
+            from pathlib import Path
+
+            runs = Path(f"/root/{name}.runs")
+            with runs.open("a") as file:
+                file.write("x")
+            print(name, "begun")
+            while not Path(f"/root/{name}.go").exists():
+                time.sleep(0.01)
+            print(name, "ends")
+            return len(runs.read_text())
+
+        return sky.compute(**options)(wait)
+
+    return make
+
+
+@pytest.fixture
+def let_end(podman: Callable[..., str]) -> Callable[[str, str], None]:
+    """Lets a task of `waiting` end, by machine and name."""
+
+    def let(machine: str, name: str) -> None:
+        podman("exec", machine, "touch", f"/root/{name}.go")
+
+    return let
 
 
 @pytest.fixture
