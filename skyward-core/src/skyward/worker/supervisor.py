@@ -387,5 +387,6 @@ class Supervisor:
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(self._directory))  # the pool's folder, once its last node has gone
         if self._ending == "lease":  # nobody may hear the goodbye; the log tells a client that comes back
-            print(f"it heard nothing from its client for {self._lease:g} s: its lease ran out", flush=True)
+            with contextlib.suppress(OSError):
+                os.write(2, f"it heard nothing from its client for {self._lease:g} s: its lease ran out\n".encode())
         self._send(Kind.GOODBYE, (self._ending or "failed",))
