@@ -45,6 +45,9 @@ class Straight:
     async def terminate(self, ids: Sequence[str], /) -> None:
         await self.inner.terminate(ids)
 
+    async def extend(self, ids: Sequence[str], deadline: float, /) -> None:
+        await self.inner.extend(ids, deadline)
+
     async def list_owned(self, pool_id: str | None = None, /) -> Any:
         return await self.inner.list_owned(pool_id)
 

@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from skyward import _local_processes
 from skyward._selection import fits
-from skyward.errors import Unavailable
+from skyward.errors import Transient, Unavailable
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
 from skyward.spi.provider import Capabilities, LaunchRequest, PoolIdentity
@@ -134,6 +134,24 @@ class LocalSession:
         for name in ids:  # only now, so that whoever asks a second time meanwhile waits as well
             self._machines.pop(name, None)
             self._processes.pop(name, None)
+
+    async def extend(self, ids: Sequence[str], deadline: float, /) -> None:
+        """Note it beside the processes, where every client finds it; also of machines that another one has started.
+
+        Raises:
+            Transient: it cannot be written, for instance because the disk is full.
+        """
+        self._identity = evolve(self._identity, deadline=deadline)
+        folders = {name: self._processes[name].folder for name in ids if name in self._processes}
+        if strangers := {name for name in ids if name not in folders}:
+            folders |= {mark.name: mark.folder for mark in _local_processes.find(None, strangers)}
+        for name, folder in folders.items():
+            try:
+                _local_processes.move_deadline(folder, deadline)
+            except OSError as error:
+                raise Transient(f"the deadline of {name} cannot be written down ({error}): make room for it") from error
+            if name in self._machines:
+                self._machines[name] = evolve(self._machines[name], deadline=deadline)
 
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """Find supervisors and whatever they started by the marks in the environment of each process."""

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from skyward.model.accelerator import Accelerator
     from skyward.spi.provider import PoolIdentity
 
-__all__ = ["Machine", "Mark", "accelerator_here", "end", "end_marked", "find", "memory_here", "start"]
+__all__ = ["Machine", "Mark", "accelerator_here", "end", "end_marked", "find", "memory_here", "move_deadline", "start"]
 
 _NODE = "SKYWARD_NODE"
 _POOL = "SKYWARD_POOL"
 _OWNER = "SKYWARD_OWNER"
 _DEADLINE = "SKYWARD_DEADLINE"
 _CLIENT = "SKYWARD_CLIENT"
+_FOLDER = "SKYWARD_FOLDER"
+_MOVED = "deadline"
+"""The file in a machine's folder that tells its deadline after it was moved."""
 _PATIENCE = 8.0
 """Seconds that a supervisor may take to end itself before it is killed. It gives what its tasks have left behind up to
 5 s, and only it knows of all of that."""
@@ -60,6 +63,7 @@ class Mark:
     owner: str = ""
     client: str = ""
     deadline: float | None = None
+    folder: str = ""
 
 
 def start(name: str, folder: str, identity: PoolIdentity) -> Machine:
@@ -80,6 +84,7 @@ def start(name: str, folder: str, identity: PoolIdentity) -> Machine:
         _POOL: identity.pool_id,
         _OWNER: identity.owner,
         _CLIENT: identity.client,
+        _FOLDER: folder,
         _DEADLINE: "" if identity.deadline is None else f"{identity.deadline:.0f}",
     }
     read, write = os.pipe()
@@ -181,10 +186,25 @@ def find(pool_id: str | None, names: AbstractSet[str] | None = None) -> list[Mar
 
 
 def _mark(node: str, pool: str, environment: Mapping[str, str]) -> Mark:
-    deadline = None
+    deadline, folder = None, environment.get(_FOLDER, "")
     with contextlib.suppress(ValueError):  # it is empty for a machine that has none
         deadline = float(environment.get(_DEADLINE, ""))
-    return Mark(node, pool, (), environment.get(_OWNER, ""), environment.get(_CLIENT, ""), deadline)
+    with contextlib.suppress(OSError, ValueError), open(os.path.join(folder, _MOVED), encoding="ascii") as file:
+        deadline = float(file.read())
+    return Mark(node, pool, (), environment.get(_OWNER, ""), environment.get(_CLIENT, ""), deadline, folder)
+
+
+def move_deadline(folder: str, deadline: float) -> None:
+    """Have `find` tell another deadline of the machine in this folder; one that has ended is let be.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    path = os.path.join(folder, _MOVED)
+    with contextlib.suppress(FileNotFoundError):
+        with open(f"{path}.new", "w", encoding="ascii") as file:
+            file.write(repr(deadline))
+        os.replace(f"{path}.new", path)
 
 
 def _environments() -> Iterator[tuple[int, dict[str, str]]]:

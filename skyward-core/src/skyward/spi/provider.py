@@ -105,13 +105,24 @@ class Session(Protocol):
         """End machines for good, with all that came with them. Idempotent; an unknown id succeeds."""
         ...
 
+    async def extend(self, ids: Sequence[str], deadline: float, /) -> None:
+        """Move the deadline of these machines, and of those that the session launches from now on.
+
+        ``deadline``, in seconds since the epoch, takes the place of that of the ``PoolIdentity``; it may be earlier as
+        well as later. From now on ``describe`` and ``list_owned`` tell it, those of other sessions and other clients
+        too, so that nobody takes the machines for left over. What the provider itself has set on them at their first
+        boot to end them is moved with it; the worker's own deadline is moved by core, which makes sure that no machine
+        lives longer than its tag says. Idempotent; an unknown id succeeds, and no id means those to come alone.
+        """
+        ...
+
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """Find machines by their tags, of this pool or of all pools of this owner, without any local state.
 
         Core asks when a pool ends, to prove that nothing is left, and when it looks for what dead clients left behind.
         ``pool_id``, ``deadline``, ``owner`` and ``client`` of each are, from its tags, those of the ``PoolIdentity``
-        that it was launched with: by them core tells whose client is dead. Machines of other owners may be among
-        them. Those that are ended are left out or ``GONE``.
+        that it was launched with, or the deadline that ``extend`` has set: by them core tells whose client is dead.
+        Machines of other owners may be among them. Those that are ended are left out or ``GONE``.
         """
         ...
 

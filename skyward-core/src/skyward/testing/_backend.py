@@ -130,6 +130,7 @@ class Backend:
             created=now,
             boots=None if self.boot_seconds is None else now + self.boot_seconds,
             deadline=identity.deadline,
+            tag=identity.deadline,
             lease=identity.lease,
             body=body,
         )
@@ -149,7 +150,7 @@ class Backend:
             offer=record.offer,
             ip=record.address if up else None,
             private_ip=record.private_address if up else None,
-            deadline=record.deadline,
+            deadline=record.tag,
             owner=record.owner,
             client=record.client,
         )
@@ -186,6 +187,14 @@ class Backend:
                 if (record.owner == identity.owner if pool_id is None else record.pool_id == pool_id)
             ]
         return [evolve(found, offer=None) for found in tagged if found.state is not InstanceState.GONE]
+
+    def retag(self, ids: Iterable[str], deadline: float) -> None:
+        """Have the tags of machines tell another deadline; unknown ones are let be."""
+        with self.lock:
+            self.expire()
+            for each in ids:
+                if each in self.records:
+                    self.records[each].tag = deadline
 
     # ends
 

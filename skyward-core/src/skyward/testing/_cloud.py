@@ -68,8 +68,8 @@ class FakeCloud:
         name: the provider's name.
         script: what the next calls do. ``cloud.script("launch", Unavailable("sold out"), None)`` has the next launch
             fail and the one after it be an ordinary one. The methods are those of a session (``open``, ``offers``,
-            ``launch``, ``describe``, ``terminate``, ``list_owned``, ``transport``, ``close``) and of a transport
-            (``bootstrap``, ``transport.open``, ``transport.close``). An entry may be
+            ``launch``, ``describe``, ``terminate``, ``extend``, ``list_owned``, ``transport``, ``close``) and of a
+            transport (``bootstrap``, ``transport.open``, ``transport.close``). An entry may be
 
             - an exception, which is raised, and the call has no effect;
             - a number: the seconds that the call takes, by the clock, which moves on where no virtual loop does it;

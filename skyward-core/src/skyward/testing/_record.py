@@ -58,7 +58,8 @@ class Record:
     """What the cloud knows of a machine. Moments are of its clock's ``monotonic()``; ``deadline`` is of its ``time()``.
 
     ``boots`` is when it runs (``None`` for never), ``heard`` when its client last said a word, ``notice`` when it will
-    be preempted, and ``shown`` how often it was listed as running after its end.
+    be preempted, and ``shown`` how often it was listed as running after its end. ``tag`` is what its tag tells of
+    ``deadline``, at which it ends itself.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Record:
     created: float
     boots: float | None
     deadline: float | None
+    tag: float | None
     lease: float | None
     body: Body
     heard: float | None = None

@@ -19,7 +19,7 @@ from skyward.testing._loop import running_clock
 __all__ = ["After", "Hang", "Late", "Script", "perform"]
 
 _METHODS = frozenset(
-    {"open", "offers", "launch", "describe", "terminate", "list_owned", "transport", "close"}
+    {"open", "offers", "launch", "describe", "terminate", "extend", "list_owned", "transport", "close"}
     | {"bootstrap", "transport.open", "transport.close"}
 )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from skyward.errors import NodeLost
 from skyward.model.instance import Instance
 from skyward.model.offer import Offer
@@ -58,6 +60,16 @@ class FakeSession:
             record = self._backend.records.get(each)
             if record is not None and record.ended is not None:
                 await record.body.remove()
+
+    async def extend(self, ids: Sequence[str], deadline: float, /) -> None:
+        """Move what the machines' tags tell of their deadline; the nodes' own is moved by their client."""
+        wanted = list(ids)
+
+        def work() -> None:
+            self.identity = evolve(self.identity, deadline=deadline)
+            self._backend.retag(wanted, deadline)
+
+        await self._backend.act("extend", (wanted, deadline), work)
 
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """Find machines by their tags."""

@@ -110,6 +110,10 @@ class Guarded:
         """End machines."""
         await self._ask("terminate", lambda: self.raw.terminate(list(ids)))
 
+    async def extend(self, ids: Collection[str], deadline: float) -> None:
+        """Move their deadline."""
+        await self._ask("extend", lambda: self.raw.extend(list(ids), deadline))
+
     async def list_owned(self, pool_id: str | None) -> list[Instance]:
         """Find machines."""
         return _list(await self._ask("list_owned", lambda: self.raw.list_owned(pool_id)), Instance, "list_owned")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skyward.testing.conformance._cancelling import CancellingRules
 from skyward.testing.conformance._ending import EndingRules, FindingRules
+from skyward.testing.conformance._extending import ExtendingRules
 from skyward.testing.conformance._machines import MachineRules
 from skyward.testing.conformance._offers import OfferRules
 from skyward.testing.conformance._settings import SettingsRules
@@ -11,7 +12,9 @@ from skyward.testing.conformance._settings import SettingsRules
 __all__ = ["ProviderConformance"]
 
 
-class ProviderConformance(SettingsRules, OfferRules, MachineRules, EndingRules, FindingRules, CancellingRules):
+class ProviderConformance(
+    SettingsRules, OfferRules, MachineRules, EndingRules, FindingRules, ExtendingRules, CancellingRules
+):
     """Tests of a provider. Supply the fixture ``provider``: its settings, ready to be opened.
 
     The tests buy a machine or two each, for a moment, and remove them even when they fail. What an author may set

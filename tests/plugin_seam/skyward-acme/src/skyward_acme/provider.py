@@ -70,6 +70,10 @@ class AcmeSession:
         """End them."""
         await self._nodes.terminate(ids)
 
+    async def extend(self, ids: Sequence[str], deadline: float, /) -> None:
+        """Let them live until another moment."""
+        await self._nodes.extend(ids, deadline)
+
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """Find them."""
         return await self._nodes.list_owned(pool_id)
