@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from conformance_bent import case as case
 from plugin_fakes import install as install
+from ssh_machine import machine as machine
 from sshd_here import make_sshd as make_sshd
 from sshd_here import ssh_root as ssh_root
 from sshd_here import sshd as sshd

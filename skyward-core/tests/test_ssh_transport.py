@@ -5,109 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
-import shutil
 import signal
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ssh_machine import Ear, Machine, wait_for
 
-from skyward._reactor import Reactor
-from skyward._ssh import SshTransport
 from skyward.errors import BootstrapError, NodeLost
 from skyward.model.bootstrap import PHASES, Step
 from skyward.model.image import Image
-from skyward.spi.provider import PoolIdentity
-from skyward.worker.protocol import Frame, Kind, encode, head_of
-
-
-class Ear:
-    """Keeps what arrives."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-        self.lost = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._come = asyncio.Event()
-
-    def on_frame(self, frame: Frame) -> None:
-        self.frames.append(frame)
-        self._loop.call_soon_threadsafe(self._come.set)
-
-    def on_lost(self, error: Exception | None) -> None:
-        self._loop.call_soon_threadsafe(self.lost.set)
-
-    async def hears(self, kind: Kind) -> Frame:
-        async with asyncio.timeout(30):
-            while True:
-                for frame in self.frames:
-                    if frame.kind == kind:
-                        return frame
-                self._come.clear()
-                await self._come.wait()
-
-
-class Machine:
-    """A transport to the server, a folder for its node, and the phases that it reported."""
-
-    def __init__(self, reactor: Reactor, root: str) -> None:
-        self.reactor = reactor
-        self.root = root
-        self.home = tempfile.mkdtemp(prefix="sky-", dir="/tmp")
-        self.folder = f"{self.home}/node"
-        self.identity = PoolIdentity(
-            pool_id="p", owner="me", deadline=time.time() + 600, lease=60.0, token=secrets.token_bytes(16)
-        )
-        self.phases: list[tuple[str, str]] = []
-
-    def transport(self, address: Any, **options: Any) -> SshTransport:
-        given = {"root": self.root, "folder": self.folder, "variables": _passed_on(), **options}
-        return SshTransport("machine", address, self.identity, self.reactor, **given)
-
-    def report(self, phase: str, state: str, seconds: float | None) -> None:
-        self.phases.append((phase, state))
-
-    @property
-    def pid(self) -> int | None:
-        try:
-            return int(Path(self.folder, "pid").read_text())
-        except FileNotFoundError:
-            return None
-
-    def close(self) -> None:
-        if self.pid is not None:
-            try:
-                descriptor = os.pidfd_open(self.pid)
-                os.kill(self.pid, signal.SIGTERM)
-                wait_for(descriptor)
-            except ProcessLookupError:
-                pass
-        shutil.rmtree(self.home, ignore_errors=True)
-
-
-def wait_for(descriptor: int) -> None:
-    import select
-
-    assert select.select([descriptor], [], [], 30)[0]
-    os.close(descriptor)
-
-
-def _passed_on() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("SSL_CERT_FILE",) if name in os.environ}
-
-
-@pytest.fixture
-def machine(ssh_root: str) -> Iterator[Machine]:
-    reactor = Reactor("test-io")
-    made = Machine(reactor, ssh_root)
-    yield made
-    made.close()
-    reactor.close()
+from skyward.worker.protocol import Kind, encode, head_of
 
 
 def does[T](work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -314,30 +224,6 @@ def test_a_server_that_forwards_no_sockets_is_reported_with_its_setting(make_ssh
 
     with pytest.raises(BootstrapError, match="AllowStreamLocalForwarding yes"):
         does(work)
-
-
-@pytest.mark.slow
-def test_a_network_that_is_dead_without_a_word_is_noticed_within_15_seconds(
-    sshd: Any, machine: Machine, make_relay: Any
-) -> None:
-    relay = make_relay(sshd.port)
-
-    async def work() -> None:
-        transport = machine.transport(sshd.address(port=relay.port))
-        await transport.bootstrap(Image(), machine.report)
-        ear = Ear()
-        link = await transport.open("control", ear)
-        await ear.hears(Kind.WELCOME)
-        while len(ear.frames) < 300:  # busy as it dies, past the first looks at it
-            link.send(encode(Kind.PING))
-            await asyncio.sleep(0.01)
-        relay.freeze()
-        async with asyncio.timeout(15):
-            await ear.lost.wait()
-        relay.thaw()
-        await transport.close()
-
-    does(work)
 
 
 def test_what_the_machine_says_meanwhile_is_logged_without_secrets(
