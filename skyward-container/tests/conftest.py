@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -144,10 +145,13 @@ class Story:
             return [event for event in self.events if isinstance(event, kind)]
 
     def until(self, found: Callable[[], Any]) -> Any:
-        """Wait until an event has come with which ``found`` finds something, and return that."""
+        """Wait until ``found`` finds something, in these events as a rule, and return that."""
+        end = time.monotonic() + PATIENCE
         with self._more:
-            assert self._more.wait_for(found, PATIENCE), [each for each in self.events if type(each) is not sky.Metrics]
-            return found()
+            while not (what := found()):
+                assert time.monotonic() < end, [each for each in self.events if type(each) is not sky.Metrics]
+                self._more.wait(0.1)
+        return what
 
     def said(self, line: str) -> list[str]:
         """The machines on which a line was printed, in order."""

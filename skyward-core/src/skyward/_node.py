@@ -28,6 +28,8 @@ _LEASE = "lease"
 """The reason with which a machine takes its leave that has heard nothing for too long."""
 _OPEN_LIMIT = 30.0
 """Seconds that a transport may take to open a link before it is asked again."""
+_LEAST = 2.0
+"""Seconds that it may take in any case: time enough to log in to a machine that is busy."""
 
 
 class Node:
@@ -61,6 +63,7 @@ class Node:
         self._pings = self._pongs = 0
         self._started = False
         self._closed = False
+        self._extension: tuple[float, float | None] | None = None
         self.farewell: str | None = None
 
     async def start(self, interpreter: Interpreter, configuration: dict[str, Any], slots: int) -> None:
@@ -87,6 +90,9 @@ class Node:
         """Open the control channel, configure the node unless it is, and say again what may have got lost."""
         self._control = await self._open("control", self)
         self._control.send(encode(Kind.CONFIGURE, head=self._configuration))
+        if self._extension is not None:
+            moment, seconds = self._extension
+            self._tell(Kind.EXTEND, (None if seconds is None else seconds + moment - self._loop.time(),))
         with self._heard:
             self._pongs = self._pings  # what it was asked on an earlier connection, nobody waits for
         with self._dispatcher.lock:
@@ -108,16 +114,19 @@ class Node:
             stop=lambda _: loop.time() >= end,
             reraise=True,
         ):
-            with attempt:
-                return await self._opened(socket, receiver)
+            with attempt:  # one that hangs takes no longer than there is time left
+                return await self._opened(socket, receiver, min(max(end - loop.time(), _LEAST), _OPEN_LIMIT))
         raise AssertionError("unreachable")
 
-    async def _opened(self, socket: str, receiver: Receiver) -> Link:
+    async def _opened(self, socket: str, receiver: Receiver, limit: float) -> Link:
+        timer = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(_OPEN_LIMIT):
+            async with timer:
                 return await self.transport.open(socket, receiver)
         except TimeoutError as error:
-            raise ConnectionError(f"{socket} of {self.instance.id} did not answer within {_OPEN_LIMIT:g} s") from error
+            if not timer.expired():
+                raise
+            raise ConnectionError(f"{socket} of {self.instance.id} did not answer within {limit:.0f} s") from error
 
     def renew(self) -> int:
         """Say a word, so that the lease goes on; returns its number."""
@@ -144,7 +153,8 @@ class Node:
         self._tell(Kind.RECALL, (slot, sequence))
 
     def extend(self, seconds: float | None) -> None:
-        """Move the node's deadline to ``seconds`` from now."""
+        """Move the node's deadline to ``seconds`` from now; said again on each new connection, as it may get lost."""
+        self._extension = (self._loop.time(), seconds)
         self._tell(Kind.EXTEND, (seconds,))
 
     def _tell(self, kind: Kind, head: object) -> None:

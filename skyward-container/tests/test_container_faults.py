@@ -1,0 +1,120 @@
+"""Containers that are killed or stand still while a task runs in them: the right error or the right result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import skyward as sky
+
+
+def test_a_kill_in_mid_task_costs_that_task_only_and_the_node_is_replaced(
+    pool: Any, podman: Any, left: Any, story: Any, waiting: Any, let_end: Any
+) -> None:
+    wait, again = waiting(), waiting(retry=1)
+
+    @sky.compute
+    def host() -> str:
+        import socket
+
+        return socket.gethostname()
+
+    with pool(nodes=2, on_event=story) as running:
+        hosts = host() @ running
+        long = running.submit(wait("long"))
+        other = story.machine("long")
+        once = running.submit(wait("once"))
+        first = story.machine("once")
+        assert first != other
+        podman("kill", first)
+        error = once.exception(story.patience)
+        assert isinstance(error, sky.OutcomeUnknown)
+        assert first in str(error)
+        assert "@sky.compute(retry=1)" in str(error)
+        story.until(lambda: story.of(sky.NodeReplaced))
+
+        twice = running.submit(again("twice"))
+        second = story.machine("twice")
+        assert second not in (first, other)
+        podman("kill", second)
+        third = story.machine("twice", 2)
+        assert third not in (first, second, other)
+        let_end(third, "twice")
+        assert twice.result(story.patience) == 1
+        assert not long.done()
+        let_end(other, "long")
+        assert long.result(story.patience) == 1
+        assert story.said("long begun") == story.said("long ends") == [other]
+        now = host() @ running
+        kept = next(event.node for event in story.of(sky.LogLine) if event.line == "long begun")
+        assert [a == b for a, b in zip(hosts, now, strict=True)] == [node == kept for node in range(2)]
+    lost = [(event.instance_id, event.node) for event in story.of(sky.InstancePreempted)]
+    assert lost == [(first, 1 - kept), (second, 1 - kept)]
+    replaced = [(event.old_instance_id, event.new_instance_id, event.node) for event in story.of(sky.NodeReplaced)]
+    assert replaced == [(first, second, 1 - kept), (second, third, 1 - kept)]
+    assert not left()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead connection is noticed in a sixth of the time."""
+    from skyward._ssh import connect, pulse
+
+    monkeypatch.setattr(connect, "INTERVAL", 0.5)
+    monkeypatch.setattr(pulse, "INTERVAL", 0.5)
+    monkeypatch.setattr(pulse, "_LOOK", 0.25)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_pause_in_mid_task_short_or_long_neither_loses_it_nor_runs_it_twice(
+    pool: Any, podman: Any, story: Any, waiting: Any, let_end: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "skyward.tasks")
+    wait = waiting()
+    with pool(on_event=story, lease=60) as running:
+        short = running.submit(wait("short"))
+        machine = story.machine("short")
+        let_end(machine, "unrelated")
+        podman("pause", machine)
+        podman("unpause", machine)
+        let_end(machine, "short")
+        assert short.result(story.patience) == 1
+
+        long = running.submit(wait("long"))
+        story.machine("long")
+        podman("pause", machine)
+        story.until(lambda: "the link to slot" in caplog.text)
+        podman("unpause", machine)
+        let_end(machine, "long")
+        assert long.result(story.patience) == 1
+    assert not story.of(sky.InstancePreempted)
+    assert story.said("long begun") == story.said("long ends") == [machine]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_container_that_stands_still_for_good_is_given_up_after_the_lease_and_ended(
+    pool: Any, podman: Any, left: Any, story: Any, waiting: Any, let_end: Any
+) -> None:
+    once, again = waiting(), waiting(retry=1)
+    with pool(nodes=2, concurrency=2, on_event=story, lease=4) as running:
+        tasks = {
+            name: running.submit(make(name)) for name, make in (("a", once), ("b", once), ("c", again), ("d", again))
+        }
+        machines = {name: story.machine(name) for name in tasks}
+        still, other = machines["a"], machines["b"]
+        assert sorted(machines.values()) == sorted([still, still, other, other])
+        [twice] = [name for name in "cd" if machines[name] == still]
+        [kept] = [name for name in "cd" if machines[name] == other]
+        podman("pause", still)
+        error = tasks["a"].exception(story.patience)
+        assert isinstance(error, sky.OutcomeUnknown)
+        story.until(lambda: story.of(sky.NodeReplaced))
+        assert still not in left()
+        let_end(story.machine(twice, 2), twice)
+        assert tasks[twice].result(story.patience) == 1
+        for name in ("b", kept):
+            let_end(other, name)
+            assert tasks[name].result(story.patience) == 1
+    assert [event.instance_id for event in story.of(sky.InstancePreempted)] == [still]
+    assert [event.old_instance_id for event in story.of(sky.NodeReplaced)] == [still]
