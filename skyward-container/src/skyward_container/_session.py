@@ -149,7 +149,6 @@ class ContainerSession:
 
     def transport(self, instance: Instance, wire: Wire, /) -> Transport:
         """SSH to the container's port on this machine."""
-        from skyward._discovery import packages
         from skyward.spi import SshAddress
         from skyward_container._transport import ContainerTransport
 
@@ -173,7 +172,6 @@ class ContainerSession:
             address,
             self._identity,
             wire,
-            plugins=tuple(dict.fromkeys((*packages(), "skyward_container"))),
             folder=_node.FOLDER,
             variables=variables,
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skyward._cache import building, cache_folder
     from skyward._client import client_lives
     from skyward._ssh import SshTransport, new_key_pair
+    from skyward._surroundings import Surroundings, client_surroundings
     from skyward.model.bootstrap import Step
     from skyward.model.ssh import KeyPair, SshAddress
     from skyward.spi.allocation import AllocationStrategy, Candidate, Tranche
@@ -39,6 +40,7 @@ else:
         "skyward._cache": ("building", "cache_folder"),
         "skyward._client": ("client_lives",),
         "skyward._ssh": ("SshTransport", "new_key_pair"),
+        "skyward._surroundings": ("Surroundings", "client_surroundings"),
         "skyward.model.bootstrap": ("Step",),
         "skyward.model.ssh": ("KeyPair", "SshAddress"),
         "skyward.spi.allocation": ("AllocationStrategy", "Candidate", "Tranche"),
@@ -89,12 +91,14 @@ __all__ = [
     "SshAddress",
     "SshTransport",
     "Step",
+    "Surroundings",
     "Tranche",
     "Transport",
     "Wire",
     "building",
     "cache_folder",
     "client_lives",
+    "client_surroundings",
     "hookimpl",
     "new_key_pair",
     "shielded",
