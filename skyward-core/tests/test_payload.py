@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import os
 import subprocess
@@ -131,12 +132,41 @@ def test_the_archive_is_the_same_every_time_and_holds_what_is_staged(staged: Pay
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         names = tar.getnames()
         assert names == sorted(names)
-        assert "front/skyward/__init__.py" in names
-        for member in tar.getmembers():
-            content = tar.extractfile(member)
+        sources = [name for name in names if not name.endswith(".pyc")]
+        files = [path for path in staged.front.parent.rglob("*") if path.is_file()]
+        assert len(sources) == len(files)
+        assert "front/skyward/__init__.py" in sources
+        for name in sources:
+            content = tar.extractfile(name)
             assert content is not None
-            assert content.read() == (staged.front.parent / member.name).read_bytes()
-            assert (member.mtime, member.uid, member.mode) == (0, 0, 0o644)
+            assert content.read() == (staged.front.parent / name).read_bytes()
+        assert {(member.mtime, member.uid, member.mode) for member in tar.getmembers()} == {(0, 0, 0o644)}
+
+
+@pytest.mark.parametrize(("option", "before"), [("-O", "json"), ("-OO", "asyncio, cloudpickle")])
+def test_the_archive_is_the_same_whatever_the_process_does_besides(option: str, before: str) -> None:
+    code = f"import hashlib, {before}, skyward._payload as it; print(hashlib.sha256(it.archive()).hexdigest())"
+    done = subprocess.run(
+        [sys.executable, option, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": str(len(option))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == hashlib.sha256(archive()).hexdigest()
+
+
+def test_the_worker_is_imported_from_the_archive_without_compiling_anything(tmp_path: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(archive())) as tar:
+        tar.extractall(tmp_path, filter="data")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.pyc")}
+    payload = Payload(tmp_path / "front", tmp_path / "back", "")
+    code = (
+        "import skyward.worker.__main__, skyward.worker.detach, skyward.worker.metrics, cloudpickle\n"
+        "print(skyward.worker.slot.Slot._task.__code__.co_filename)"
+    )
+    assert bare_python(payload, code) == str(payload.front / "skyward" / "worker" / "slot.py")  # for its tracebacks
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.pyc")} == before
 
 
 def test_payloads_unused_for_a_month_are_removed_when_another_is_staged(cache: Path) -> None:
