@@ -21,6 +21,7 @@ from typing import Any
 from skyward.worker.context import ClusterContext
 from skyward.worker.control import ControlPeer
 from skyward.worker.family import adopt_orphans, end_all, remove_folder
+from skyward.worker.lease import Lease
 from skyward.worker.protocol import Frame, Kind, head_of
 from skyward.worker.raw import FLUSH, Output
 from skyward.worker.slots import SlotProcess
@@ -65,8 +66,7 @@ class Supervisor:
         self._listener = listener
         self._directory = directory
         self._token = token
-        self._lease = lease
-        self._heard = now
+        self._lease = Lease(lease, now)
         self._deadline = None if lifetime is None else now + lifetime
         self._python = {None, sys.executable, became}
         self._peer: ControlPeer | None = None
@@ -100,7 +100,9 @@ class Supervisor:
         self._selector.register(wake_read, selectors.EVENT_READ, lambda: self._woken(wake_read))
         try:
             while not self._ending:
-                for key, _ in self._selector.select(self._until_next()):
+                ready = self._selector.select(self._until_next())
+                self._lease.look(time.monotonic())
+                for key, _ in ready:
                     key.data()
                 self._on_time()
         finally:
@@ -117,7 +119,7 @@ class Supervisor:
             return
         self._forget_peer()
         self._peer = peer
-        self._heard = time.monotonic()
+        self._lease.renew(time.monotonic())
         self._selector.register(peer.socket, selectors.EVENT_READ, lambda: self._read(peer))
         self._handle(peer.waiting())
 
@@ -150,7 +152,7 @@ class Supervisor:
 
     def _handle(self, frames: list[Frame]) -> None:
         if frames:
-            self._heard = time.monotonic()
+            self._lease.renew(time.monotonic())
         for frame in frames:
             try:
                 self._obey(frame)
@@ -209,7 +211,7 @@ class Supervisor:
             "token": self._token.hex(),
             "directory": self._directory,
             "listener": self._listener.fileno(),
-            "lease": self._lease,
+            "lease": self._lease.seconds,
             "lifetime": None if self._deadline is None else self._deadline - time.monotonic(),
             "became": configuration["python"],
         }
@@ -333,8 +335,8 @@ class Supervisor:
         times = [*self._kill_at.values(), *self._start_at.values()]
         if self._deadline is not None:
             times.append(self._deadline)
-        if self._lease is not None:
-            times.append(self._heard + self._lease)
+        if (look := self._lease.next_look()) is not None:
+            times.append(look)
         if self._metrics_at is not None:
             times.append(self._metrics_at)
         return times
@@ -360,7 +362,7 @@ class Supervisor:
             self._measure(now)
         if self._deadline is not None and self._deadline <= now:
             self._ending = "deadline"
-        elif self._lease is not None and self._heard + self._lease <= now:
+        elif self._lease.is_over(now):
             self._ending = "lease"
 
     def _measure(self, now: float) -> None:
@@ -388,5 +390,7 @@ class Supervisor:
             os.rmdir(os.path.dirname(self._directory))  # the pool's folder, once its last node has gone
         if self._ending == "lease":  # nobody may hear the goodbye; the log tells a client that comes back
             with contextlib.suppress(OSError):
-                os.write(2, f"it heard nothing from its client for {self._lease:g} s: its lease ran out\n".encode())
+                os.write(
+                    2, f"it heard nothing from its client for {self._lease.seconds:g} s: its lease ran out\n".encode()
+                )
         self._send(Kind.GOODBYE, (self._ending or "failed",))
