@@ -81,7 +81,8 @@ def test_progress_is_told_apart_from_other_output() -> None:
 
 
 # What uv does as far as the later phases look at it: an environment with a Python of its own.
-VENV = f'case $1 in venv) shift 4; exec {base_python()} -m venv --without-pip "$@";; esac'
+UV = 'case $1 in --version) echo uv 99.1.2;; esac'
+VENV = f'{UV}\ncase $1 in venv) shift 4; exec {base_python()} -m venv --without-pip "$@";; esac'
 
 
 class Machine:
@@ -190,7 +191,7 @@ def test_a_phase_that_fails_names_its_command_and_is_run_again_with_what_follows
 
 def test_a_change_of_the_packages_redoes_them_and_what_is_built_on_them(machine: Machine) -> None:
     assert machine.run(Image(pip=["six"]))[0] == 0
-    machine.program("uv", "case $1 in pip) exit 2;; esac")
+    machine.program("uv", f"{UV}\ncase $1 in pip) exit 2;; esac")
     assert machine.run(Image(pip=["nothing-of-the-kind"]))[0] != 0
     machine.program("uv", VENV)
     # Back to the first image: what it had made is gone, so the markers of the later phases must be gone too.

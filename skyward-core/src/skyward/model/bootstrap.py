@@ -11,6 +11,11 @@ changed. What it reads from its environment:
     The folder of what must not outlive a reboot; ``/run/skyward`` when unset.
 ``Image.install_variables()``
     The credentials of the index and the image's ``env``, so that no secret stands in the script itself.
+``SSL_CERT_FILE``, proxies, settings of indexes
+    As uv reads them. What pip's variables say of indexes holds where uv's say nothing.
+
+uv is what the machine has, else what its vendor's script brings, else the wheel of the package index, fetched by curl,
+GNU wget or python3, whichever is there, and checked against the digest that the index states.
 
 Its progress goes to standard output as lines that ``parse_progress`` understands, between the output of what it runs.
 """
@@ -26,6 +31,8 @@ from typing import TYPE_CHECKING, Literal
 from attrs import field, frozen
 
 from skyward.errors import ConfigurationError
+from skyward.model import bootstrap_shell as shell
+from skyward.model import bootstrap_uv
 from skyward.model.redact import split_credentials
 
 if TYPE_CHECKING:
@@ -71,119 +78,14 @@ def _check_name(_step: Step, _attribute: Attribute[str], value: str) -> None:
 class Step:
     """A further phase, or more commands for the phase of that name. ``body`` is POSIX sh under ``set -eu``.
 
+    What it leaves running in the background must close descriptor 9 (``9>&-``), which is the script's lock.
+
     ``origin`` is the distribution and version of the plugin that asks for it, which core fills in.
     """
 
     name: str = field(validator=_check_name)
     body: str
     origin: str = field(default="", eq=False, kw_only=True)
-
-
-_HEAD = r"""#!/bin/sh
-# Makes this machine a node of Skyward. Safe to run again: a phase whose marker holds its hash is kept as it is.
-set -eu
-umask 022
-root=${SKYWARD_ROOT:-/opt/skyward}
-mkdir -p "$root/bin" "$root/markers"
-export PATH="$root/bin:$PATH" DEBIAN_FRONTEND=noninteractive UV_NO_PROGRESS=1
-export UV_CACHE_DIR="$root/cache" UV_PYTHON_INSTALL_DIR="$root/python"
-name=start command='' status=0
-
-say() { printf '::skyward:: %s %s %s\n' "$name" "$1" "${2:-}"; }
-run() { command="$*"; "$@"; command=''; }
-as_root() { if [ "$(id -u)" = 0 ]; then run "$@"; else run sudo -n -E "$@"; fi; }
-apt_get() { as_root apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@"; }
-fail() { echo "$1" >&2; exit 1; }
-begin() { # name, hash, the later phases -> whether there is something to do
-    name=$1 hash=$2 begun=$(date +%s)
-    shift 2
-    if [ "$(cat "$root/markers/$name" 2>/dev/null)" = "$hash" ]; then say kept; return 1; fi
-    for stale in "$name" "$@"; do rm -f "$root/markers/$stale"; done # what is built on it falls with it
-    say started
-}
-finish() {
-    printf '%s\n' "$hash" >"$root/markers/$name.new"
-    mv "$root/markers/$name.new" "$root/markers/$name"
-    say completed $(($(date +%s) - begun))
-}
-trap 'status=$?; [ "$status" = 0 ] || say failed "$command"' EXIT
-"""
-
-# The record lies in a folder that a reboot empties, so a snapshot of the machine does not carry an old deadline along.
-_TTL = r"""
-# The machine ends itself, whatever becomes of the rest. A second run does not move the deadline.
-ttl={ttl} armed=${{SKYWARD_RUN:-/run/skyward}}/ttl
-mkdir -p "${{armed%/*}}"
-if [ ! -e "$armed" ]; then
-    setsid sh -c "sleep $ttl; shutdown -h now || sudo -n shutdown -h now || poweroff -f" \
-        </dev/null >/dev/null 2>&1 &
-    echo $(($(date +%s) + ttl)) >"$armed"
-fi
-"""
-
-# Two runs side by side (a connection that dropped, and the next one) take turns.
-_LOCK = r"""
-exec 9>"$root/lock"
-if command -v flock >/dev/null; then flock 9; fi
-"""
-
-_UV = r"""
-if ! command -v uv >/dev/null; then
-    if ! command -v curl >/dev/null && ! command -v wget >/dev/null; then
-        apt_get update
-        apt_get install --no-install-recommends ca-certificates curl
-    fi
-    url=https://astral.sh/uv/install.sh
-    if command -v curl >/dev/null; then
-        run curl --proto '=https' --tlsv1.2 --retry 5 -fsSL -o "$root/uv-install.sh" "$url"
-    else
-        run wget -q -O "$root/uv-install.sh" "$url"
-    fi
-    run env UV_INSTALL_DIR="$root/bin" UV_NO_MODIFY_PATH=1 sh "$root/uv-install.sh"
-fi
-run uv --version
-"""
-
-_APT = r"""
-apt_get update
-apt_get install --no-install-recommends {packages}
-"""
-
-_DEPS = r"""
-cat >"$root/requirements.txt" <<'%%'
-{requirements}
-%%
-{index}rm -rf "$root/venv"
-run uv venv --quiet --python {python} "$root/venv"
-run uv pip install --python "$root/venv/bin/python" --requirement "$root/requirements.txt"
-"""
-
-_SKYWARD = r"""
-[ -e "$archive" ] || fail "$archive is missing: the client puts it there before it runs this script"
-rm -rf "$root/payload.new"
-mkdir "$root/payload.new"
-run tar -xzf "$archive" -C "$root/payload.new"
-rm -rf "$root/payload"
-mv "$root/payload.new" "$root/payload"
-"""
-
-# The client's skyward stands first on the path; what it needs stands last, so that the image's own versions win.
-_SERVER = r"""
-site=$("$root/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-printf '%s\n' "$root/payload/back" >"$site/skyward.pth"
-cat >"$root/bin/skyward-node.new" <<%%
-#!/bin/sh
-export PYTHONPATH="$root/payload/front\${{PYTHONPATH:+:\$PYTHONPATH}}"
-exec "$root/venv/bin/python" -P -m {module} "\$@"
-%%
-chmod 755 "$root/bin/skyward-node.new"
-mv "$root/bin/skyward-node.new" "$root/bin/skyward-node"
-run env PYTHONPATH="$root/payload/front" "$root/venv/bin/python" -c 'import {module}, cloudpickle'
-"""
-
-_VOLUMES = r"""
-mkdir -p "$root/volumes"
-"""
 
 
 def _bodies(image: Image) -> dict[str, str]:
@@ -193,12 +95,12 @@ def _bodies(image: Image) -> dict[str, str]:
         index = f"""[ -n "${{UV_INDEX:-}}" ] || UV_INDEX={shlex.quote(f"{INDEX_NAME}={url}")}\nexport UV_INDEX\n"""
     requirements = "\n".join((*image.pip, *NODE_REQUIREMENTS))
     return {
-        "uv": _UV,
-        "apt": _APT.format(packages=shlex.join(image.apt)) if image.apt else "",
-        "deps": _DEPS.format(requirements=requirements, index=index, python=shlex.quote(image.python)),
-        "skyward": _SKYWARD,
-        "server": _SERVER.format(module=WORKER_MODULE),
-        "volumes": _VOLUMES,
+        "uv": bootstrap_uv.UV,
+        "apt": shell.APT.format(packages=shlex.join(image.apt)) if image.apt else "",
+        "deps": shell.DEPS.format(requirements=requirements, index=index, python=shlex.quote(image.python)),
+        "skyward": shell.SKYWARD,
+        "server": shell.SERVER.format(module=WORKER_MODULE),
+        "volumes": shell.VOLUMES,
     }
 
 
@@ -212,19 +114,26 @@ def script(image: Image, *, ttl: int = 0, steps: Iterable[Step] = (), phases: Co
     bodies = _bodies(image)
     for step in steps:
         bodies[step.name] = bodies.get(step.name, "").rstrip("\n") + "\n" + step.body.strip("\n") + "\n"
-    parts = [_HEAD]
+    parts = [shell.HEAD]
     if ttl:
-        parts.append(_TTL.format(ttl=ttl))
-    parts.append(_LOCK)
+        parts.append(shell.TTL.format(ttl=ttl))
+    parts.append(shell.LOCK)
     names = list(bodies)
+    if image.apt and "apt" in phases:
+        parts.append(shell.APT_AHEAD.format(digest=_digest(bodies["apt"])))
+    parts.append(bootstrap_uv.FETCHING)
     chosen = [name for name in names if name in phases or name not in PHASES]
     parts += [_guarded(name, bodies[name], later=names[names.index(name) + 1 :]) for name in chosen]
     return "".join(parts)
 
 
+def _digest(body: str) -> str:
+    return hashlib.blake2b(body.strip("\n").encode()).hexdigest()[:16]
+
+
 def _guarded(name: str, body: str, *, later: list[str]) -> str:
     body = body.strip("\n") or ":"
-    digest = hashlib.blake2b(body.encode()).hexdigest()[:16]
+    digest = _digest(body)
     before = ""
     if name == "skyward":
         # What this phase does depends on the archive that it finds, not on the text alone.
