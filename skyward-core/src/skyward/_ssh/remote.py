@@ -10,8 +10,13 @@ import asyncssh
 __all__ = ["run", "upload"]
 
 # Reads assignments up to the line "::", then the rest as one script. So values stand neither on a command line nor in a
-# file, and no command of the script can eat the script. One line without single quotes goes through any login shell.
-_LOADER = 'while IFS= read -r line; do case "$line" in ::) break ;; esac; eval "$line"; done; eval "$(cat)"'
+# file, and no command of the script can eat the script. What a connection that dropped has brought in part is not run:
+# the end is missing. One line without single quotes goes through any login shell.
+_END = "# the end of the script"
+_LOADER = (
+    'while IFS= read -r line; do case "$line" in ::) break ;; esac; eval "$line"; done; script=$(cat); '
+    f'case "$script" in *"{_END}") eval "$script" ;; *) exit 1 ;; esac'
+)
 
 _PIECE = 1 << 20
 
@@ -44,7 +49,7 @@ async def run(
         process = await ssh.create_process(
             command, encoding="utf-8", errors="replace", stderr=asyncssh.STDOUT, request_pty=False
         )
-        process.stdin.write(_assignments(variables) + "exec 2>&1\n" + script)
+        process.stdin.write(_assignments(variables) + f"exec 2>&1\n{script}\n{_END}\n")
         process.stdin.write_eof()
         while line := await process.stdout.readline():
             said(line.rstrip("\r\n"))
