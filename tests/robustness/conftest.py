@@ -18,8 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sshd_here import make_sshd as make_sshd
+from sshd_here import ssh_root as ssh_root
+from sshd_here import sshd as sshd
+from sshd_here import sshd_path as sshd_path
+from tcp_relay import make_relay as make_relay
 
 import skyward as sky
+
+from .behind import behind as behind
 
 _MARK = "SKYWARD_TEST_MARK"
 PATIENCE = 60.0
