@@ -206,6 +206,17 @@ def let_end(podman: Callable[..., str]) -> Callable[[str, str], None]:
 
 
 @pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead connection is noticed, and an attempt at a new one given up, in a fraction of the time."""
+    from skyward._ssh import connect, pulse
+
+    monkeypatch.setattr(connect, "INTERVAL", 0.5)
+    monkeypatch.setattr(pulse, "INTERVAL", 0.5)
+    monkeypatch.setattr(pulse, "_LOOK", 0.25)
+    monkeypatch.setattr(connect, "_CONNECT_TIMEOUT", 4.0)
+
+
+@pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
     """Makes programs of shell text, which are the only engines on PATH."""
     folder = tmp_path / "bin"

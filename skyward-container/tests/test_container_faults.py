@@ -56,16 +56,6 @@ def test_a_kill_in_mid_task_costs_that_task_only_and_the_node_is_replaced(
     assert not left()
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dead connection is noticed in a sixth of the time."""
-    from skyward._ssh import connect, pulse
-
-    monkeypatch.setattr(connect, "INTERVAL", 0.5)
-    monkeypatch.setattr(pulse, "INTERVAL", 0.5)
-    monkeypatch.setattr(pulse, "_LOOK", 0.25)
-
-
 @pytest.mark.usefixtures("quick")
 def test_a_pause_in_mid_task_short_or_long_neither_loses_it_nor_runs_it_twice(
     pool: Any, podman: Any, story: Any, waiting: Any, let_end: Any, caplog: pytest.LogCaptureFixture
