@@ -25,9 +25,10 @@ printf '{MARK} root %s\\n' "$root"
 printf '{MARK} payload %s\\n' "$({{ sha256sum <"$root/payload.tar.gz"; }} 2>/dev/null | cut -c 1-64)"
 """
 
-# Runs behind the script, in the same shell, with the lock that the script took: two starts cannot meet.
+# Runs behind the script, in the same shell, with the lock that the script took: two starts cannot meet. A worker that
+# does not start is told as a failure of the phase that made its launcher.
 START = """
-name=start command=skyward-node
+name=server command=skyward-node
 printf '%s\\n' "$SKYWARD_SETTINGS" | env -u SKYWARD_SETTINGS "$root/bin/skyward-node" 9>&-
 command=''
 """

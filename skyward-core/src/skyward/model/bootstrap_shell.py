@@ -192,9 +192,12 @@ rm -rf "$root/payload"
 run mv "$root/payload.new" "$root/payload"
 """
 
-# The client's skyward stands first on the path; what it needs stands last, so that the image's own versions win.
+# The client's skyward stands first on the path; what it needs stands last, so that the image's own versions win. Whether
+# a worker starts is seen when it is started, behind the script: another start of Python would take longer than the rest.
 SERVER = r"""
-site=$("$root/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+site=''
+for each in "$root"/venv/lib/python*/site-packages; do [ ! -d "$each" ] || site=$each; done
+[ -n "$site" ] || site=$("$root/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 command="write $site/skyward.pth and $root/bin/skyward-node"
 printf '%s\n' "$root/payload/back" >"$site/skyward.pth"
 cat >"$root/bin/skyward-node.new" <<%%
@@ -204,7 +207,6 @@ exec "$root/venv/bin/python" -P -m {module} "\$@"
 %%
 chmod 755 "$root/bin/skyward-node.new"
 mv "$root/bin/skyward-node.new" "$root/bin/skyward-node"
-run env PYTHONPATH="$root/payload/front" "$root/venv/bin/python" -c 'import {module}, cloudpickle'
 """
 
 VOLUMES = r"""
