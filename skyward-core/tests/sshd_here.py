@@ -314,10 +314,9 @@ class OverSshSession:
 
     def transport(self, instance: Instance, wire: Wire, /) -> SshTransport:
         address = self._provider.address
-        variables = {name: os.environ[name] for name in ("SSL_CERT_FILE", "UV_INDEX_URL") if name in os.environ}
         transport = SshTransport(
             instance.id, address, self._identity, wire,
-            root=self._provider.root, folder=self.folder(instance.id), variables=variables,
+            root=self._provider.root, folder=self.folder(instance.id),
         )  # fmt: skip
         self.transports[instance.id] = transport
         return transport

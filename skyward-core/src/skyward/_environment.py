@@ -99,10 +99,7 @@ def environment_key(image: Image, extra: Sequence[str], variables: Mapping[str, 
 
 def _variables(image: Image) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
-    found = inherited | image.install_variables()
-    if image.pip_extra_index_url is not None and inherited.get("UV_INDEX") and "UV_INDEX" not in image.env:
-        found["UV_INDEX"] += " " + inherited["UV_INDEX"]
-    return found | {"NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
+    return image.install_variables(inherited) | {"NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
 
 
 def _whole(entry: Path) -> Path | None:

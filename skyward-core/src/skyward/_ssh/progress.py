@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterable
 
 from skyward.errors import BootstrapError
 from skyward.model.bootstrap import parse_progress
@@ -18,10 +19,10 @@ _SHOWN_LINES = 30
 
 
 class Said:
-    """Takes the script's output line by line. Secrets of the image are hidden in whatever is kept of it."""
+    """Takes the script's output line by line. Secrets of the image, and others, are hidden in whatever is kept."""
 
-    def __init__(self, image: Image, report: PhaseReport) -> None:
-        self._secrets = image.secrets
+    def __init__(self, image: Image, report: PhaseReport, secrets: Iterable[str] = ()) -> None:
+        self._secrets = (*image.secrets, *secrets)
         self._report = report
         self._lines: deque[str] = deque(maxlen=_SHOWN_LINES)
         self.phase = "connect"

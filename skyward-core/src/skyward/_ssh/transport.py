@@ -8,19 +8,20 @@ import functools
 import hashlib
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import asyncssh
 
-from skyward import _payload
-from skyward._asking import persistently
+from skyward import _discovery, _payload
+from skyward._asking import persistently, together
 from skyward._ssh import start
 from skyward._ssh.bridge import Bridge
 from skyward._ssh.connect import Connection, Denied, Hopeless, connect
 from skyward._ssh.hostkeys import HostKeys
 from skyward._ssh.progress import Said
 from skyward._ssh.remote import run, upload
-from skyward.errors import BootstrapError, NodeLost
+from skyward._surroundings import Surroundings, client_surroundings
+from skyward.errors import BootstrapError, NodeLost, ProviderError
 from skyward.model.bootstrap import Step
 from skyward.model.image import Image
 from skyward.model.ssh import SshAddress
@@ -42,19 +43,27 @@ _DRAIN = 2.0
 
 
 class SshTransport:
-    """Reaches one machine through its SSH server.
+    """Reaches one machine through its SSH server: what a session's ``transport`` returns for such machines.
+
+    The machine needs nothing but that server and ``/bin/sh``. It is sent skyward and the packages of the active
+    plugins, and the client's proxies, package indexes and certificates hold there too (``client_surroundings``). A
+    connection that drops is made again.
 
     Args:
         name: names the node on the machine; of letters, digits and hyphens.
         address: where its SSH server is, and what it and the client know of each other.
         identity: the pool's, for the supervisor's lease, deadline and token.
         wire: serves the local ends of the links.
-        plugins: names of the import packages that travel with skyward.
+        packages: further import packages that travel along: what a plugin's own package imports there beside skyward
+            and what skyward needs.
         root: the folder there for everything that is installed; ``None`` for ``/opt/skyward``, or ``~/.skyward`` where
             the user is not root.
         folder: the node's own folder there, which its supervisor makes and removes; ``None`` for one below ``root``.
             Its sockets' paths must have less than 108 bytes.
-        variables: what the script finds in its environment, such as ``SSL_CERT_FILE`` and the settings of proxies.
+        variables: what else the node and its bootstrap find in their environment, where the client's surroundings do
+            not say otherwise: what whoever logs in there does not get by itself, as of a container's image.
+        ended: asks the provider whether the machine has ended. Without it, one that cannot be reached is tried for as
+            long as it might come back.
     """
 
     def __init__(
@@ -64,19 +73,21 @@ class SshTransport:
         identity: PoolIdentity,
         wire: Wire,
         *,
-        plugins: Sequence[str] = (),
+        packages: Sequence[str] = (),
         root: str | None = None,
         folder: str | None = None,
-        variables: dict[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+        ended: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._name = name
         self._address = address
         self._identity = identity
         self._wire = wire
-        self._plugins = tuple(plugins)
+        self._packages = tuple(packages)
         self._root = root or ""
         self._folder = folder
-        self._variables = variables or {}
+        self._variables = dict(variables or {})
+        self._ended = ended
         self._keys = HostKeys(address)
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
@@ -90,14 +101,20 @@ class SshTransport:
 
     async def bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step] = (), /) -> Interpreter:
         """Run the image's script there and start the supervisor. A connection that drops meanwhile is made again."""
-        said = Said(image, report)
+        client = client_surroundings()
+        said = Said(image, report, client.secrets)
         try:
             await self._first_contact()
             await persistently(
-                lambda: self._make_ready(image, steps, said), on=ConnectionError, attempts=_ATTEMPTS, longest=5
+                lambda: self._make_ready(image, steps, said, client),
+                on=ConnectionError,
+                attempts=_ATTEMPTS,
+                longest=5,
             )
-        except (Hopeless, ConnectionError) as error:
+        except Hopeless as error:
             raise BootstrapError(f"{self._name} could not be made ready: {error}", phase=said.phase) from error
+        except ConnectionError as error:
+            raise ConnectionError(f"{self._name} cannot be reached, in the phase {said.phase}: {error}") from error
         return Interpreter()  # the supervisor was started under the right one
 
     async def _first_contact(self) -> None:
@@ -116,23 +133,19 @@ class SshTransport:
 
         await persistently(attempt, on=ConnectionError, patience=_BOOT_PATIENCE, first=0.25, longest=4)
 
-    async def _make_ready(self, image: Image, steps: Sequence[Step], said: Said) -> None:
+    async def _make_ready(self, image: Image, steps: Sequence[Step], said: Said, client: Surroundings) -> None:
         ssh = (await self._connected()).ssh
         answers = await self._ask(start.ASK, {"SKYWARD_ROOT": self._root})
         self._root = answers["root"]
         if self._folder is None:
             self._folder = f"{self._root}/run/{self._name}"
-        archive, checksum = await asyncio.to_thread(_archive, self._plugins)
-        if answers.get("payload") != checksum:
-            try:
-                await upload(ssh, archive, f"{self._root}/payload.tar.gz")
-            except ConnectionError:
-                raise
-            except OSError as error:
-                raise BootstrapError(f"{self._name} could not be made ready: {error}", phase="skyward") from error
+        archive, checksum = await asyncio.to_thread(_archive, self._packages)
+        sent: dict[str, bytes] = {} if answers.get("payload") == checksum else {"payload.tar.gz": archive}
+        if client.certificates is not None:
+            sent["certificates.pem"] = client.certificates
+        await together(self._put(ssh, content, name) for name, content in sent.items())
         variables = {
-            **self._variables,
-            **image.install_variables(),
+            **image.install_variables({**self._variables, **client.environment(f"{self._root}/certificates.pem")}),
             "SKYWARD_ROOT": self._root,
             "SKYWARD_SETTINGS": start.settings(self._identity, self._folder),
         }
@@ -140,6 +153,14 @@ class SshTransport:
         if status:
             raise said.failure(self._name, status)
         await self._try_out()
+
+    async def _put(self, ssh: asyncssh.SSHClientConnection, content: bytes, name: str) -> None:
+        try:
+            await upload(ssh, content, f"{self._root}/{name}")
+        except ConnectionError:
+            raise
+        except OSError as error:
+            raise BootstrapError(f"{self._name} could not be made ready: {error}", phase="skyward") from error
 
     async def _try_out(self) -> None:
         """See that the supervisor, which listens now, can be reached through the server."""
@@ -248,10 +269,22 @@ class SshTransport:
                 if connection is not None:
                     self._connection = None
                     await connection.close()
-                connection = await connect(self._address, self._keys)
+                connection = await self._connect()
                 await self._open_control(connection)
                 self._connection = connection
             return connection
+
+    async def _connect(self) -> Connection:
+        try:
+            return await connect(self._address, self._keys)
+        except ConnectionError as error:
+            try:
+                ended = self._ended is not None and await self._ended()
+            except ProviderError:  # nobody knows
+                ended = False
+            if ended:
+                raise NodeLost(f"the machine of {self._name} has ended: its provider may say why ({error})") from error
+            raise
 
     async def _open_control(self, connection: Connection) -> None:
         """Open the control channel before any other, for whoever asks for it next.
@@ -292,13 +325,18 @@ async def _round_trip(connection: Connection) -> None:
 _archiving = threading.Lock()
 
 
-def _archive(plugins: tuple[str, ...]) -> tuple[bytes, str]:
+def _archive(packages: tuple[str, ...]) -> tuple[bytes, str]:
     """The payload and its SHA-256, made once in a process however many machines ask at once."""
     with _archiving:
-        return _archived(plugins)
+        return _archived(tuple(dict.fromkeys((*_of_plugins(), *packages))))
 
 
 @functools.cache
-def _archived(plugins: tuple[str, ...]) -> tuple[bytes, str]:
-    packed = _payload.archive(plugins)
+def _of_plugins() -> tuple[str, ...]:
+    return _discovery.packages()
+
+
+@functools.cache
+def _archived(packages: tuple[str, ...]) -> tuple[bytes, str]:
+    packed = _payload.archive(packages)
     return packed, hashlib.sha256(packed).hexdigest()

@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -216,11 +217,15 @@ class Image:
             found += [part for part in (split.username, split.password) if part]
         return tuple(found)
 
-    def install_variables(self) -> dict[str, str]:
-        """The environment of an installation: ``env``, and the index and its credentials as uv reads them."""
+    def install_variables(self, given: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+        """The environment of an installation: ``env``, and the index and its credentials as uv reads them.
+
+        ``given`` is what there is already. ``env`` goes before it; an index that it names in ``UV_INDEX`` is asked
+        after this image's.
+        """
         from skyward.model.bootstrap import INDEX_NAME
 
-        found = dict(self.env)
+        found = {**given, **self.env}
         if self.pip_extra_index_url is not None:
             split = split_credentials(self.pip_extra_index_url)
             others = found.get("UV_INDEX", "")
@@ -260,13 +265,16 @@ class Image:
         }
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
-    def bootstrap(self, ttl: int = 0, *, steps: Iterable[Step] = ()) -> str:
+    def bootstrap(self, ttl: int = 0, *, steps: Iterable[Step] = (), phases: Collection[str] | None = None) -> str:
         """The POSIX shell script that makes a bare machine ready, as it runs on the node.
 
         It can be run again at any time: a phase that is whole is skipped. ``ttl`` above 0 shuts the machine down that
         many seconds after the first run since its boot. ``steps`` are further phases, run last. The script holds no
         secret: the credentials of the index and the values of ``env`` come from its environment.
-        """
-        from skyward.model.bootstrap import script
 
-        return script(self, ttl=ttl, steps=steps)
+        ``phases`` are those that it has, all by default. With ``("uv", "apt", "deps")`` it makes what an image of a
+        machine may hold already: the whole script, run later on a machine of that image, keeps what is there.
+        """
+        from skyward.model.bootstrap import PHASES, script
+
+        return script(self, ttl=ttl, steps=steps, phases=PHASES if phases is None else phases)

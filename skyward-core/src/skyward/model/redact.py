@@ -11,7 +11,8 @@ __all__ = ["HIDDEN", "SplitUrl", "redact", "split_credentials"]
 
 HIDDEN = "***"
 
-_USERINFO = re.compile(r"(?<=://)[^/\s'\"@]+(?=@)")
+# Up to the last "@" of the host's part: a password that nobody has encoded may hold one.
+_USERINFO = re.compile(r"(?<=://)[^/?#\s'\"]+(?=@)")
 # A value this short is too likely to stand in innocent text ("1", "info") for hiding it to help anybody.
 _SHORTEST_SECRET = 6
 
