@@ -6,7 +6,8 @@
 #     sh scripts/ci-containers.sh --check    whether containers can be run and the image is there
 #
 # No registry is asked: the image is a stand-in for debian:trixie, made of Debian's own packages by debootstrap. Its
-# files are kept below ${XDG_CACHE_HOME:-~/.cache}/skyward-ci, by the hash of how they are made.
+# files are kept below ${XDG_CACHE_HOME:-~/.cache}/skyward-ci, by the hash of how they are made. Another one stands in for
+# ubuntu:24.04, where Ubuntu's archive can be reached; the tests on that are left out elsewhere.
 set -eu
 
 image=localhost/debian-trixie-standin
@@ -23,7 +24,8 @@ works() {
 }
 
 if [ "${1:-}" = --check ]; then works; exit; fi
-if works; then exit 0; fi
+ubuntu=localhost/ubuntu-noble-standin
+if works && podman image exists "$ubuntu"; then exit 0; fi
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     say "this needs root and apt-get: install podman by hand, and run it again"
@@ -55,24 +57,35 @@ runtime = "runc"
 %%
 fi
 
-if ! podman image exists "$image"; then
-    name=$(printf '%s' "$recipe" | sha256sum | cut -c 1-16)
+import() { # image, recipe, arguments of debootstrap before and behind the folder
+    name=$(printf '%s' "$2" | sha256sum | cut -c 1-16)
     tarball=$cache/standin-$name.tar.gz
     if [ ! -e "$tarball" ]; then
-        say "making a stand-in for debian:trixie from $mirror, once (1 to 3 minutes)"
+        say "making $1, once (1 to 3 minutes)"
         mkdir -p "$cache"
         root=$(mktemp -d)
         trap 'rm -rf "$root" "$tarball.new"' EXIT
-        debootstrap --variant=minbase --include="$include" trixie "$root" "$mirror" >"$cache/debootstrap.log" 2>&1 || {
+        # shellcheck disable=SC2086 # these are words
+        debootstrap --variant=minbase $3 "$root" $4 >"$cache/debootstrap.log" 2>&1 || {
             tail -n 20 "$cache/debootstrap.log" >&2
-            exit 1
+            return 1
         }
         rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
         tar -C "$root" -c . | gzip -1 >"$tarball.new"
         mv "$tarball.new" "$tarball"
+        rm -rf "$root"
     fi
-    say "importing $tarball as $image"
-    podman import "$tarball" "$image" >/dev/null
+    say "importing $tarball as $1"
+    podman import "$tarball" "$1" >/dev/null
+}
+
+if ! podman image exists "$image"; then
+    import "$image" "$recipe" "--include=$include trixie" "$mirror" || exit 1
+fi
+if ! podman image exists "$ubuntu"; then
+    # Debian's debootstrap does not know Ubuntu's newer names, nor its keys: all its releases are made by one script.
+    import "$ubuntu" "debootstrap minbase openssh-server noble 1" "--no-check-gpg --include=openssh-server noble" \
+        "${UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu} gutsy" || say "going on without $ubuntu"
 fi
 works || {
     say "podman does not run a container of $image; it says:"
