@@ -97,6 +97,22 @@ def test_a_phase_that_fails_is_named_with_its_command_and_its_last_lines(sshd: A
     assert machine.pid is None
 
 
+def test_a_worker_that_does_not_start_is_told_with_its_own_words(sshd: Any, machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "cloudpickle.py").write_text("raise RuntimeError('not this one')")
+
+    async def work() -> None:
+        transport = machine.transport(sshd.address())
+        try:
+            await transport.bootstrap(Image(), machine.report, [Step("elsewhere", f"export PYTHONPATH={tmp_path}")])
+        finally:
+            await transport.close()
+
+    with pytest.raises(BootstrapError, match="RuntimeError: not this one") as caught:
+        does(work)
+    assert (caught.value.phase, caught.value.command) == ("server", "skyward-node")
+    assert machine.pid is None
+
+
 def test_a_connection_that_is_cut_in_the_middle_is_made_again_and_the_script_goes_on(
     sshd: Any, machine: Machine, make_relay: Any
 ) -> None:
