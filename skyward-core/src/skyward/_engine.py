@@ -293,9 +293,7 @@ class Engine:
     def extend(self, seconds: float) -> None:
         """Move the deadline of every machine to ``seconds`` from now."""
         self.require_active()
-        for node in list(self.dispatcher.nodes.values()):
-            node.extend(seconds)
-        self._road.extend(self._clock.time() + seconds)
+        self._loop.run(self._road.extend(self._clock.time() + seconds))
         self._warned = False
 
     def _node_lost(self, node: Node, why: str) -> bool:

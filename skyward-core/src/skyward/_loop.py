@@ -32,6 +32,15 @@ class LoopThread:
         """Start a coroutine from any thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
+    def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine and wait for it; cancelled when the waiting is interrupted. Not on the loop's own thread."""
+        outcome = self.start(coroutine)
+        try:
+            return outcome.result()
+        except BaseException:
+            outcome.cancel()
+            raise
+
     def close(self) -> None:
         """Cancel what still runs, stop the loop, and wait for its thread."""
         if not self._thread.is_alive():

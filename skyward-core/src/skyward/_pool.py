@@ -11,6 +11,7 @@ from skyward import _current, _guards
 from skyward._engine import Engine
 from skyward._options import PoolOptions, ProviderLike, SelectionLike, check_options
 from skyward.computation import PendingBatch, PendingCompute
+from skyward.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -251,7 +252,21 @@ class ComputePool:
         return decorate
 
     def extend(self, seconds: float) -> None:
-        """Move the moment at which the machines end themselves to ``seconds`` from now."""
+        """Move the moment at which the machines end themselves to ``seconds`` from now; it may come sooner by that.
+
+        The machines' tags are moved before the machines live longer, so that nobody ends them for being left over.
+
+        Raises:
+            ProvisioningError: a provider does not move the tags of its machines. Then all end when they would have.
+            UsageError: the pool is not active, or this thread runs an event loop.
+            ConfigurationError: ``seconds`` is no positive number.
+        """
+        from skyward.model.machine import is_number
+
+        awaitable = f"await asyncio.to_thread(pool.extend, {seconds!r})"
+        _guards.refuse_in_running_loop(f"pool.extend({seconds!r})", awaitable)
+        if not is_number(seconds) or seconds <= 0:
+            raise ConfigurationError(f"seconds must be more than 0, not {seconds!r}: leave the block to end the pool")
         self._engine.extend(seconds)
 
     @property

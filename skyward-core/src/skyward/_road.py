@@ -17,6 +17,7 @@ from skyward import _clock
 from skyward._asking import all_of, ask, bug, let_go, seen_through, shielded, together
 from skyward._books import Books
 from skyward._buying import Buyer
+from skyward._deadline import Deadline
 from skyward._fleet import Fleet
 from skyward._hooks import Hooks
 from skyward._market import Identify, Market
@@ -71,7 +72,6 @@ class Road:
     ) -> None:
         self.pool_id = secrets.token_hex(5)
         self.owner = f"{getpass.getuser()}@{socket.gethostname()}"
-        self.deadline: float | None = None
         self._options = options
         self._hooks = Hooks() if hooks is None else hooks
         self._events = events
@@ -81,6 +81,7 @@ class Road:
         self._books = Books(self.pool_id, events, cost)
         self._market: Market | None = None
         self._fleet = Fleet(self.pool_id, self._books.launched, self._books.gone, self._books.answered)
+        self._deadline = Deadline(self._fleet, dispatcher, self._books.extended)
         self._transports: dict[tuple[int, str], tuple[Seller, Transport]] = {}  # by node and id: two may have one id
         self._rendezvous = Rendezvous()
         self._early: list[tuple[Node, str]] = []
@@ -96,6 +97,11 @@ class Road:
     def lease(self) -> float | None:
         """Seconds within which every machine must hear from this client; ``None`` when none needs to."""
         return None if self._market is None else self._market.lease
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds since the epoch at which the machines end themselves; ``None`` for never."""
+        return self._deadline.at
 
     @property
     def remaining(self) -> list[str]:
@@ -153,7 +159,7 @@ class Road:
         self._options = evolve(self._options, spec=spec)
         self._events.emit(InfraCreating())
         if spec.timeout is not None:
-            self.deadline = _clock.current().time() + spec.timeout
+            self._deadline.at = _clock.current().time() + spec.timeout
         self._books.open(self.owner, self._options.providers, self.deadline)
         identify = Identify(self.pool_id, self.owner, self.deadline, self._options.lease, self._token)
         buyer = Buyer(spec, self._fleet, self._books.launching)
@@ -241,6 +247,7 @@ class Road:
         node = Node(instance.node, instance, transport, self._dispatcher, self.lease)
         self._dispatcher.nodes[instance.node] = node
         try:
+            await self._deadline.catch_up(machine, node)
             await node.start(interpreter, configuration, self._options.spec.concurrency)
         except BaseException as error:
             if self._dispatcher.nodes.get(instance.node) is node:
@@ -314,10 +321,16 @@ class Road:
             await self._let_go(index, machine.instance.id)
         await self._fleet.end(vain)
 
-    def extend(self, deadline: float) -> None:
-        """Note that the machines end themselves at another moment, in seconds since the epoch. On any thread."""
-        self.deadline = deadline
-        self._books.extended(deadline)
+    async def extend(self, deadline: float) -> None:
+        """Have the machines end themselves at another moment, in seconds since the epoch; see `Deadline.move`."""
+        assert self._market is not None
+        try:
+            with self._work():
+                await self._deadline.move(deadline, self._market.sellers)
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            raise UsageError("this pool is ending: there is no machine any more to extend") from None
 
     # the end
 
