@@ -160,7 +160,7 @@ def test_a_known_hosts_file_that_the_configuration_names_is_believed(
     known.write_text(f"[127.0.0.1]:{sshd.port} {sshd.host.public}\n")
     assert does(lambda: says(address)) == ["hello"]
     known.write_text(f"[127.0.0.1]:{sshd.port} {new_key_pair('other').public}\n")
-    with pytest.raises(Hopeless, match=r"that UserKnownHostsFile has for it.*ssh-keygen -R"):
+    with pytest.raises(Hopeless, match=r"that UserKnownHostsFile has for it.*ssh-keygen -f .*/known -R"):
         does(lambda: says(address))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skyward._ssh.ciphers import cipher_order, has_aes, is_authenticated
-from skyward._ssh.keys import new_key_pair, on_disk
+from skyward._ssh.keys import new_key_pair
 from skyward._ssh.settings import Settings, config_files, settings_of
 from skyward.errors import ConfigurationError
 
@@ -98,12 +98,21 @@ def test_ciphers_for_the_processor_go_first_but_not_before_the_users_own(read: R
     assert read("Ciphers aes256-ctr\n").ciphers
 
 
-def test_a_key_is_on_disk_for_its_owner_alone_and_no_longer_than_it_is_used(tmp_path: Path) -> None:
+def test_a_key_is_shown_by_no_message() -> None:
     pair = new_key_pair("pool")
     assert pair.private not in repr(pair)
-    path = tmp_path / "keys" / "pool"
-    with pytest.raises(RuntimeError), on_disk(pair, path):
-        assert path.stat().st_mode & 0o777 == 0o600
-        assert path.read_text() == pair.private
-        raise RuntimeError
-    assert not path.exists()
+    assert pair.public in repr(pair)
+
+
+def test_what_a_host_is_called_among_the_known_ones_is_read(read: Read) -> None:
+    assert read("").alias == ""
+    assert read("HostKeyAlias steady\n").alias == "steady"
+
+
+@pytest.mark.parametrize("value", ["no", "off", "accept-new"])
+def test_a_line_that_would_verify_less_is_named_with_the_reason_why_it_is_not_followed(
+    read: Read, tmp_path: Path, value: str
+) -> None:
+    hint = read(f"Host *\n  StrictHostKeyChecking {value}\n").unfollowed
+    assert f"{tmp_path}/config, line 2: StrictHostKeyChecking {value} is not followed" in hint
+    assert read("Host *\n  StrictHostKeyChecking yes\n").unfollowed == ""

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from skyward._ssh.ciphers import cipher_order, is_authenticated
 from skyward._ssh.hostkeys import HostKeys
+from skyward._ssh.keys import locked
 from skyward._ssh.pulse import COUNT, INTERVAL, Pulse
 from skyward._ssh.settings import Settings, config_files, settings_of
 from skyward.errors import ConfigurationError
@@ -111,7 +112,7 @@ async def _log_in(
             **({} if own is None else {"agent_path": None}),
         )
     except asyncssh.HostKeyNotVerifiable as error:
-        raise Hopeless(keys.refusal(trusted, verifier)) from error
+        raise Hopeless(keys.refusal(trusted, verifier, settings)) from error
     except asyncssh.PermissionDenied as error:
         raise Denied(_denial(address, settings, error)) from error
     keys.met(verifier)
@@ -125,7 +126,7 @@ def _denial(address: SshAddress, settings: Settings, error: Exception) -> str:
         tried = f"the keys {', '.join(settings.identities or ()) or '~/.ssh/id_*'} and those of the agent"
     return (
         f"{settings.username}@{settings.host}:{settings.port} does not accept {tried} ({error}): see that the machine "
-        "has the key, or name another one by IdentityFile in ~/.ssh/config"
+        "has the key, or name another one by IdentityFile in ~/.ssh/config" + locked(settings.identities)
     )
 
 
@@ -161,12 +162,12 @@ async def _jump(
     except asyncssh.HostKeyNotVerifiable as error:
         raise Hopeless(
             f"the jump host {host} cannot be verified ({error}): connect once with `ssh {host}` and accept its key, "
-            "or look why it has changed"
+            f"or look why it has changed{settings.unfollowed}"
         ) from error
     except asyncssh.PermissionDenied as error:
         raise Hopeless(
             f"the jump host {host} does not let {settings.username} in ({error}): see that `ssh {host}` works without "
-            "asking for anything"
+            f"asking for anything{locked(settings.identities)}"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 import asyncssh
 
@@ -45,7 +46,9 @@ class HostKeys:
         if not files:
             return [], [], []
         try:
-            keys, authorities, revoked, *_ = asyncssh.match_known_hosts(files, settings.host, "", settings.port)
+            keys, authorities, revoked, *_ = asyncssh.match_known_hosts(
+                files, settings.alias or settings.host, "", None if settings.alias else settings.port
+            )
         except (OSError, ValueError) as error:
             raise ConfigurationError(
                 f"a file that {settings.where('userknownhostsfile')} names cannot be read: {error}"
@@ -61,7 +64,7 @@ class HostKeys:
         if verifier.accepted is not None:
             self._pinned = verifier.accepted
 
-    def refusal(self, trusted: Trusted, verifier: Verifier) -> str:
+    def refusal(self, trusted: Trusted, verifier: Verifier, settings: Settings) -> str:
         """Why a machine was refused, and what to do."""
         shown = "another one" if verifier.refused is None else verifier.refused.get_fingerprint()
         expected = ", ".join(key.get_fingerprint() for key in trusted[0]) or "one that an authority has signed"
@@ -74,8 +77,14 @@ class HostKeys:
         return (
             f"{self._address} shows the host key {shown} and not {expected}, {whence}: another machine has taken its "
             "address, or somebody stands between; nothing was sent to it. If the key was changed on purpose, open a "
-            "new pool" + ("" if self._given or self._pinned else f" after `ssh-keygen -R {self._address.host}`")
+            "new pool" + ("" if self._given or self._pinned else self._correction(settings))
         )
+
+    def _correction(self, settings: Settings) -> str:
+        """What to do about a file of known hosts that knows another key."""
+        name = settings.alias or (settings.host if settings.port == 22 else f"[{settings.host}]:{settings.port}")
+        [file] = [path for path in settings.known_hosts or () if os.path.isfile(path)][:1]
+        return f" after `ssh-keygen -f {shlex.quote(file)} -R {shlex.quote(name)}`{settings.unfollowed}"
 
 
 class Verifier(asyncssh.SSHClient):

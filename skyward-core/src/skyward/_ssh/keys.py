@@ -1,17 +1,19 @@
-"""Key pairs that live as long as a pool."""
+"""Key pairs that live as long as a pool, and the user's own that nobody has unlocked.
+
+A pool's keys are in the memory of its client and nowhere else, so that no client leaves one behind, however it ends.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import glob
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Sequence
 
 import asyncssh
 
 from skyward.model.ssh import KeyPair
 
-__all__ = ["new_key_pair", "on_disk"]
+__all__ = ["locked", "new_key_pair"]
 
 
 def new_key_pair(comment: str) -> KeyPair:
@@ -20,14 +22,26 @@ def new_key_pair(comment: str) -> KeyPair:
     return KeyPair(key.export_private_key().decode(), key.export_public_key().decode().strip())
 
 
-@contextlib.contextmanager
-def on_disk(pair: KeyPair, path: Path) -> Iterator[Path]:
-    """Keep the private key in a file of mode 0600 for as long as the block lasts, for programs such as ``ssh -i``."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def locked(identities: Sequence[str] | None) -> str:
+    """For messages of a client that was not let in: the keys among these that a passphrase protects, and the remedy.
+
+    Nobody is asked for a passphrase, so such a key is of use through the agent only. ``None`` stands for the keys that
+    are tried where none are named. Empty when there is no such key.
+    """
+    if identities is None:
+        own = glob.glob(os.path.expanduser("~/.ssh/id_*"))
+        identities = [path for path in sorted(own) if not path.endswith(".pub")]
+    found = [path for path in identities if _is_locked(path)]
+    if not found:
+        return ""
+    return f"; {' and '.join(found)} has a passphrase: `ssh-add {found[0]}` gives it to the agent, which is asked"
+
+
+def _is_locked(path: str) -> bool:
     try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(pair.private)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+        asyncssh.read_private_key(path)
+    except asyncssh.KeyImportError as error:
+        return "passphrase" in str(error).lower()
+    except (OSError, ValueError):
+        pass
+    return False

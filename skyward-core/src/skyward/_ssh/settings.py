@@ -29,6 +29,7 @@ class Settings:
     Attributes:
         name: what it is called in the configuration.
         host, port, username: where the connection goes in the end.
+        alias: what it is called in files of known hosts, by ``HostKeyAlias``; empty for its own name.
         files: the configuration that it was read from.
         identities: the private keys named for it that exist; ``None`` when none are named.
         known_hosts: the files named for it by ``UserKnownHostsFile``; ``None`` when none are named.
@@ -41,6 +42,7 @@ class Settings:
     host: str
     port: int
     username: str
+    alias: str
     files: tuple[str, ...]
     identities: tuple[str, ...] | None
     known_hosts: tuple[str, ...] | None
@@ -51,6 +53,14 @@ class Settings:
     def where(self, option: str, value: str = "") -> str:
         """File and line of an option, for messages: ``/home/me/.ssh/config, line 3``."""
         return next(_lines(self.files, option, value), self.files[-1] if self.files else "the SSH configuration")
+
+    @property
+    def unfollowed(self) -> str:
+        """For messages of a refused host key: the line by which OpenSSH would have asked nobody, and empty else."""
+        for value in ("no", "off", "accept-new"):
+            for place in _lines(self.files, "stricthostkeychecking", value):
+                return f" ({place}: StrictHostKeyChecking {value} is not followed, since keys are always verified)"
+        return ""
 
 
 def config_files(files: tuple[str, ...] | None = None) -> tuple[str, ...]:
@@ -91,6 +101,7 @@ def settings_of(host: str, port: int | None, username: str | None, files: tuple[
         host=options.host,
         port=options.port,
         username=options.username,
+        alias=options.host_key_alias or "",
         files=files,
         identities=None,
         known_hosts=None if known is None else _paths(known),
