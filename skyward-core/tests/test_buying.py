@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from attrs import evolve
 from road_fakes import FakeProvider, Hang, Journey, on_demand, spot, virtually
 
 import skyward as sky
@@ -24,6 +25,7 @@ from skyward.errors import (
     Unavailable,
 )
 from skyward.model.allocation import Candidate, Tranche
+from skyward.spi.provider import LaunchRequest
 
 pytestmark = pytest.mark.usefixtures("own_ledgers")
 
@@ -257,6 +259,39 @@ async def test_an_offer_that_cannot_be_is_a_bug_of_its_plugin_before_it_is_bough
     with pytest.raises(PluginError, match="failed in offers with"):
         await journey.road.provision()
     assert list(journey.leftovers(tmp_path)) == []
+
+
+# what comes in parts
+
+
+@virtually
+async def test_the_rest_is_asked_for_again_of_an_offer_that_brought_a_part_and_never_more_than_the_rest() -> None:
+    provider = FakeProvider("P", [on_demand("P")])
+
+    def create(*places: int) -> Callable[[LaunchRequest], object]:
+        return lambda request: provider.sessions[0].create(
+            evolve(request, nodes=tuple(request.nodes[place] for place in places))
+        )
+
+    full = Unavailable("no space left")
+    provider.script["launch"] = [create(1), full, create(0, 2), full, full]
+    journey = Journey(provider, nodes=5)
+    with pytest.raises(AllProvidersFailedError) as caught:
+        await journey.road.provision()
+    assert [nodes for _, nodes in bought(provider)] == [(0, 1, 2, 3, 4), *2 * [(0, 2, 3, 4)], *2 * [(2, 4)]]
+    assert "2 of 5 machine(s) could not be had" in str(caught.value)
+    assert "1 machine(s) of 5" in str(caught.value)
+    assert str(caught.value).count("no space left") == 1
+    assert len(provider.machines) == 3
+    assert not provider.alive
+
+    again = FakeProvider("P", [on_demand("P")])
+    again.script["launch"] = [lambda request: again.sessions[0].create(evolve(request, nodes=(1,))), full]
+    journey = Journey(again, nodes=2)
+    await journey.road.provision()
+    assert [nodes for _, nodes in bought(again)] == [(0, 1), (0,), (0,)]
+    assert len(again.alive) == 2
+    await journey.road.destroy()
 
 
 # what each one answered

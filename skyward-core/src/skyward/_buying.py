@@ -22,12 +22,39 @@ from skyward.spi.provider import LaunchRequest
 if TYPE_CHECKING:
     from skyward._fleet import Fleet, Machine
     from skyward._market import Seller
-    from skyward._selection import Order
+    from skyward._selection import Bid, Order
     from skyward.model.spec import ComputeSpec
 
 __all__ = ["Buyer", "said"]
 
 _log = logging.getLogger("skyward.market")
+
+_IN_VAIN = 2
+"""How often offers that have brought a part of an order are asked for the rest in vain. So the last thing that is heard
+of them is why they bring no more."""
+_PAUSE = 0.5
+"""Seconds before they are asked first; each further pause in vain is twice as long."""
+
+
+class _State:
+    """How far an order has come: the nodes that it lacks, its machines, and what was answered by whom.
+
+    An answer is told once, however often it came.
+    """
+
+    def __init__(self, nodes: Sequence[int]) -> None:
+        self.missing = list(nodes)
+        self.bought: list[Machine] = []
+        self.answers: dict[str, None] = {}
+        self.heard: set[Seller] = set()
+
+    def answer(self, words: str) -> None:
+        self.answers[words] = None
+
+    def take(self, machines: Sequence[Machine]) -> None:
+        self.bought += machines
+        there = {machine.instance.node for machine in machines}
+        self.missing = [node for node in self.missing if node not in there]
 
 
 class Buyer:
@@ -50,7 +77,9 @@ class Buyer:
     ) -> list[Machine]:
         """Launch orders until they are whole. What was launched is with the fleet at any moment.
 
-        Orders run side by side where they go to different sellers; one seller is asked in the orders' order.
+        Orders run side by side where they go to different sellers; one seller is asked in the orders' order. Once every
+        offer of an order was tried, those that have brought a part of what they were asked for are asked for the rest:
+        as long as that brings something, and a few times more.
 
         Args:
             orders: what to buy.
@@ -72,44 +101,60 @@ class Buyer:
         set_aside: dict[Seller, SkywardError],
         others: Callable[[set[Seller]], Sequence[str]],
     ) -> list[Machine]:
-        missing = list(order.nodes)
-        bought: list[Machine] = []
-        answers: list[str] = []
-        heard: set[Seller] = set()
-        for bid in order.offers:
+        state = _State(order.nodes)
+        generous = await self._round(state, order.offers, sellers, set_aside)
+        vain = 0
+        while state.missing and generous and vain < _IN_VAIN:
+            await asyncio.sleep(_PAUSE * 2**vain)
+            before = len(state.missing)
+            await self._round(state, generous, sellers, set_aside)
+            vain = vain + 1 if len(state.missing) == before else 0
+            generous = [bid for bid in generous if sellers[bid.seller] not in set_aside]
+        if not state.missing:
+            return state.bought
+        told = [*state.answers, *others({sellers[bid.seller] for bid in order.offers})]
+        raise AllProvidersFailedError(
+            f"{len(state.missing)} of {len(order.nodes)} machine(s) could not be had: {'; '.join(told)}; try again "
+            "later, ask for fewer or for others, or add a provider"
+        ) from next(iter(set_aside.values()), None)
+
+    async def _round(
+        self, state: _State, bids: Sequence[Bid], sellers: Sequence[Seller], set_aside: dict[Seller, SkywardError]
+    ) -> list[Bid]:
+        """Ask one offer after the other for what is missing; returns those that brought a part of what they were asked
+        for. What an offer's own capacity leaves out it was not asked for.
+        """
+        generous: list[Bid] = []
+        for bid in bids if state.missing else ():
             seller, offer = sellers[bid.seller], bid.offer
-            nodes = missing if offer.capacity is None else missing[: offer.capacity]
+            nodes = state.missing if offer.capacity is None else state.missing[: offer.capacity]
             if not nodes:
-                answers.append(f"{_named(offer)}: no capacity")
+                state.answer(f"{_named(offer)}: no capacity")
                 continue
             async with self._turns.setdefault(seller, asyncio.Lock()):
                 if seller in set_aside:
-                    if seller not in heard:  # it failed in another order
-                        answers.append(f"{seller.provider.name}: {said(set_aside[seller])}")
-                        heard.add(seller)
+                    if seller not in state.heard:  # it failed in another order
+                        state.answer(f"{seller.provider.name}: {said(set_aside[seller])}")
+                        state.heard.add(seller)
                     continue
-                heard.add(seller)
+                state.heard.add(seller)
                 try:
                     got = await self._launch(seller, offer, nodes)
                 except AuthenticationFailed:
                     raise
                 except (ProviderError, PluginError) as error:
-                    answers.append(f"{_named(offer)}: {said(error)}")
-                    _log.info("no machine from %s", answers[-1])
+                    state.answer(f"{_named(offer)}: {said(error)}")
+                    _log.info("no machine from %s: %s", _named(offer), said(error))
                     if isinstance(error, (PluginError, NoAnswer)):
                         set_aside[seller] = error
                     continue
-            bought += got
-            there = {machine.instance.node for machine in got}
-            missing = [node for node in missing if node not in there]
-            if not missing:
-                return bought
-            answers.append(f"{_named(offer)}: {len(got)} machine(s) of {len(got) + len(missing)}")
-        answers += others({sellers[bid.seller] for bid in order.offers})
-        raise AllProvidersFailedError(
-            f"{len(missing)} of {len(order.nodes)} machine(s) could not be had: {'; '.join(answers)}; try again later, "
-            "ask for fewer or for others, or add a provider"
-        ) from next(iter(set_aside.values()), None)
+            if got and len(got) < len(nodes):
+                generous.append(bid)
+            state.take(got)
+            if not state.missing:
+                break
+            state.answer(f"{_named(offer)}: {len(got)} machine(s) of {len(got) + len(state.missing)}")
+        return generous
 
     async def _launch(self, seller: Seller, offer: Offer, nodes: Sequence[int]) -> list[Machine]:
         """Launch machines of one offer, again after a passing failure, but not when nothing was answered for long."""
