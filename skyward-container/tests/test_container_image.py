@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from skyward.errors import Unavailable
-from skyward.model.image import Image
+from skyward import Image, Unavailable
 from skyward_container import _image
 from skyward_container._engine import Engine, find_engine
 from skyward_container._image import NodeImage, node_image
@@ -45,9 +44,9 @@ def recipe(monkeypatch: pytest.MonkeyPatch, podman: Podman) -> Iterator[Callable
     tags: list[str] = []
     build = _image._build
 
-    async def noted(engine: Engine, base: str, tag: str, files: dict[str, str]) -> None:
+    async def noted(engine: Engine, base: str, tag: str, *others: Any) -> None:
         tags.append(tag)
-        await build(engine, base, tag, files)
+        await build(engine, base, tag, *others)
 
     def put(text: str) -> None:
         text = f"{text}\n# {mark}"  # so that no image of it is there already

@@ -15,7 +15,7 @@ from attrs import evolve
 
 from skyward.spi import InstanceState, PoolIdentity
 from skyward_container import _node
-from skyward_container._environment import assignments, passed_on
+from skyward_container._environment import assignments
 
 IDENTITY = PoolIdentity(
     pool_id="pool-1", owner="me, myself@here", deadline=time.time() + 100, lease=1.5, token=b"secret", client="a-1-2"
@@ -97,20 +97,15 @@ def test_an_odd_pool_id_makes_a_name_that_engines_take() -> None:
 
 
 def test_the_secrets_are_in_the_files_alone_and_for_root_alone() -> None:
-    packed = _node.files("HOST KEY", "CLIENT KEY", b"CERTIFICATES")
+    packed = _node.files("HOST KEY", "CLIENT KEY")
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         assert all(member.mode == 0o600 and member.uid == 0 for member in tar)
-        assert tar.getnames() == ["host_key", "authorized_keys", "sshd_config", "certificates.pem"]
+        assert tar.getnames() == ["host_key", "authorized_keys", "sshd_config"]
     assert not any("KEY" in word or "secret" in word for word in command())
 
 
-def test_what_reaches_the_package_index_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://me:pass word@proxy:3128")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine")
-    found = passed_on(trusted=True)
-    assert found["SSL_CERT_FILE"] == "/run/skyward/certificates.pem"
-    assert "AWS_SECRET_ACCESS_KEY" not in found
-    script = assignments(found) + 'printf %s "$HTTPS_PROXY"'
+def test_variables_go_through_a_shell_as_they_are() -> None:
+    script = assignments({"HTTPS_PROXY": "http://me:pass word@proxy:3128"}) + 'printf %s "$HTTPS_PROXY"'
     said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, env={})
     assert said.stdout == "http://me:pass word@proxy:3128"
 

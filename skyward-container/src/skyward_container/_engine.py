@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
+import logging
 import os
 import re
 import shutil
@@ -13,10 +14,13 @@ from typing import Any
 
 from attrs import frozen
 
-from skyward.errors import Transient, Unavailable
+from skyward import Transient, Unavailable
+from skyward_container._elsewhere import ELSEWHERE, elsewhere, elsewhere_by_info
 from skyward_container._program import Answer, run
 
 __all__ = ["ENGINES", "Engine", "find_engine"]
+
+_log = logging.getLogger("skyward.container")
 
 ENGINES = ("docker", "podman", "nerdctl")
 """The programs that are looked for, in this order."""
@@ -122,6 +126,8 @@ async def find_engine(binary: str | None) -> Engine:
             if isinstance(engine, Engine):
                 return engine
             problems.append(f"{name} {engine}")
+            if engine.startswith(ELSEWHERE):  # its user may have meant it
+                _log.warning("%s %s; another engine is looked for", name, engine)
     finally:
         for answer in asked:
             answer.cancel()
@@ -133,6 +139,8 @@ async def _named(binary: str) -> Engine:
     engine = await _answering(binary)
     if isinstance(engine, Engine):
         return engine
+    if engine.startswith(ELSEWHERE):
+        raise Unavailable(f"binary={binary!r} {engine}")
     near = difflib.get_close_matches(os.path.basename(binary), ENGINES, n=1)
     if near and near[0] != binary and shutil.which(binary) is None:
         raise Unavailable(f"binary={binary!r} {engine}: did you mean {near[0]!r}?")
@@ -144,6 +152,8 @@ async def _answering(binary: str) -> Engine | str:
     program = shutil.which(binary)
     if program is None:
         return "is not installed"
+    if problem := await elsewhere(program):
+        return problem
     try:
         answer = await run((program, "info", "--format", "{{json .}}"), limit=_ANSWER_LIMIT)
     except TimeoutError:
@@ -151,12 +161,13 @@ async def _answering(binary: str) -> Engine | str:
     except OSError as error:
         return f"cannot be run: {error}"
     try:
-        figures = _figures(json.loads(answer.output)) if not answer.status else None
+        info = json.loads(answer.output) if not answer.status else {}
     except ValueError:
-        figures = None
+        info = {}
+    figures = _figures(info) if isinstance(info, dict) else None
     if figures is None:
         return f"does not answer: {answer.words.splitlines()[-1]}"
-    return Engine(program, *figures)
+    return await elsewhere_by_info(program, info) or Engine(program, *figures)
 
 
 def _figures(info: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -7,28 +7,24 @@ import contextlib
 import functools
 import hashlib
 import logging
-import os
 import secrets
 from collections import deque
 from importlib import resources
 
 from attrs import frozen
 
-from skyward._asking import seen_through
-from skyward._cache import building, cache_folder
-from skyward.errors import Transient, Unavailable
-from skyward.model.bootstrap import script
-from skyward.model.image import Image
+from skyward import Image, Transient, Unavailable
+from skyward.spi import Surroundings, building, cache_folder, client_surroundings, shielded
 from skyward_container._archive import archive
 from skyward_container._engine import Engine
-from skyward_container._environment import CERTIFICATES, UNSET, assignments, certificates, passed_on
+from skyward_container._environment import UNSET, assignments
 from skyward_container._program import start
+from skyward_container._pruning import LABEL, REPOSITORY, note_use, prune, purpose
 
 __all__ = ["NodeImage", "default_base", "node_image", "switch"]
 
 _log = logging.getLogger("skyward.container")
 
-REPOSITORY = "localhost/skyward-node"
 _PULL_LIMIT = 1200.0
 _BUILD_LIMIT = 1200.0
 _COMMIT_LIMIT = 300.0
@@ -36,6 +32,7 @@ _END_LIMIT = 20.0
 _ITS_OWN = ("HOME", "HOSTNAME", "TERM", "container")
 """Variables that are of a container, not of its image, or that whoever logs in has another value for."""
 _MARK = "::recipe::"
+_CERTIFICATES = "certificates.pem"
 _PREPARED = ("uv", "apt", "deps")
 """Phases of a node that are the same for every pool without packages of its own: they are done already."""
 
@@ -78,20 +75,23 @@ async def node_image(engine: Engine, base: str, image: Image) -> NodeImage:
         Transient: the engine did not answer.
     """
     recipe = _text("recipe.sh")
-    bootstrap = script(Image(python=image.python, allow_version_gap=True), phases=_PREPARED)
+    bootstrap = Image(python=image.python, allow_version_gap=True).bootstrap(phases=_PREPARED)
     known = await engine.inspect("image", [base]) or await _pulled(engine, base)
     # By its content, not by its name: a base that its user builds anew under the same name is another one.
     parts = "\0".join((recipe, bootstrap, str(known[0].get("Id"))))
     tag = f"{REPOSITORY}:{hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()}"
+    folder = cache_folder("container")
+    note_use(folder, tag, engine)  # before it is looked for: from here on nobody else removes it
     found = await engine.inspect("image", [tag])
     if not found:
         # Two engines have different images, and one of them is not kept from building by the other.
-        lock = cache_folder("container") / f"{tag.rpartition(':')[2]}-{engine.name}"
-        async with building(lock):
+        async with building(folder / f"{tag.rpartition(':')[2]}-{engine.name}.build"):
             found = await engine.inspect("image", [tag])
             if not found:
-                await _build(engine, base, tag, {"recipe.sh": recipe, "bootstrap.sh": bootstrap})
+                label = f"{LABEL}={purpose(base, image.python)}"
+                await _build(engine, base, tag, label, {"recipe.sh": recipe, "bootstrap.sh": bootstrap})
                 found = await engine.inspect("image", [tag])
+                await prune(engine, folder, base, image.python, tag)
     if not found:
         raise Transient(f"{engine.name} does not know the image {tag} that it has just made: try again")
     pairs = ((found[0].get("Config") or {}).get("Env")) or []
@@ -117,22 +117,17 @@ async def _pulled(engine: Engine, base: str) -> list[dict[str, object]]:
     return found
 
 
-async def _build(engine: Engine, base: str, tag: str, files: dict[str, str]) -> None:
-    """Run the recipe in a container of the base, and keep the outcome under the tag."""
+async def _build(engine: Engine, base: str, tag: str, label: str, files: dict[str, str]) -> None:
+    """Run the recipe in a container of the base, and keep the outcome under the tag, with the container's label."""
     _log.info("making the image of the nodes from %s, once; about a minute", base)
-    trusted = certificates()
-    variables = {**passed_on(trusted=trusted is not None), "UV_COMPILE_BYTECODE": "1"}
-    packed = archive(
-        {
-            **files,
-            "variables": assignments(variables),
-            **({} if trusted is None else {os.path.basename(CERTIFICATES): trusted}),
-        }
-    )
+    client = client_surroundings()
+    variables = {**client.environment(f"/run/skyward/{_CERTIFICATES}"), "UV_COMPILE_BYTECODE": "1"}
+    trusted = {} if client.certificates is None else {_CERTIFICATES: client.certificates}
+    packed = archive({**files, "variables": assignments(variables), **trusted})
     name = f"skyward-build-{secrets.token_hex(6)}"
-    command = ("run", "--interactive", "--rm", "--pull", "never", "--user", "0:0", "--name", name, *UNSET)
+    command = ("run", "--interactive", "--rm", "--pull", "never", "--user", "0:0", "--name", name, "--label", label)
     starting = asyncio.ensure_future(
-        start((engine.program, *command, "--stop-signal", "KILL", "--entrypoint", "sh", base, "-c", _BUILDER))
+        start((engine.program, *command, *UNSET, "--stop-signal", "KILL", "--entrypoint", "sh", base, "-c", _BUILDER))
     )
     lines: deque[str] = deque(maxlen=20)
     try:
@@ -140,7 +135,7 @@ async def _build(engine: Engine, base: str, tag: str, files: dict[str, str]) -> 
         assert process.stdin is not None
         async with asyncio.timeout(_BUILD_LIMIT):
             process.stdin.write(f"{len(packed)}\n".encode() + packed)
-            status = await _heard(process, lines)
+            status = await _heard(process, lines, client)
         if status == "0":
             kept = await engine.ask("commit", name, tag, limit=_COMMIT_LIMIT, whole=True)
             if kept.status:
@@ -151,7 +146,7 @@ async def _build(engine: Engine, base: str, tag: str, files: dict[str, str]) -> 
     except OSError as error:
         lines.append(f"{engine.program} cannot be run: {error}")
     finally:
-        await seen_through([asyncio.ensure_future(_ended(engine, starting, name))])
+        await shielded(_ended(engine, starting, name))
     words = "\n".join(lines)
     raise Unavailable(
         f"nodes cannot be made from the image {base}: its preparation failed\n{words}\nname another image, made from "
@@ -159,7 +154,7 @@ async def _build(engine: Engine, base: str, tag: str, files: dict[str, str]) -> 
     )
 
 
-async def _heard(process: asyncio.subprocess.Process, lines: deque[str]) -> str | None:
+async def _heard(process: asyncio.subprocess.Process, lines: deque[str], client: Surroundings) -> str | None:
     """Wait for the recipe's end; its status, and its last lines."""
     assert process.stdout is not None
     assert process.stderr is not None
@@ -167,9 +162,10 @@ async def _heard(process: asyncio.subprocess.Process, lines: deque[str]) -> str 
         mark, _, status = line.strip().partition(" ")
         if mark == _MARK:
             return status
-        lines.append(line.rstrip())
-        _log.debug("%s", line.rstrip())
-    lines.extend((await process.stderr.read()).decode(errors="replace").splitlines())  # the engine's own words
+        lines.append(client.redact(line.rstrip()))
+        _log.debug("%s", lines[-1])
+    words = (await process.stderr.read()).decode(errors="replace")  # the engine's own
+    lines.extend(client.redact(words).splitlines())
     return None
 
 

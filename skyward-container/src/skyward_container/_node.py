@@ -13,7 +13,7 @@ from attrs import frozen
 
 from skyward.spi import Instance, InstanceState, Offer, PoolIdentity
 from skyward_container._archive import archive
-from skyward_container._environment import CERTIFICATES, UNSET
+from skyward_container._environment import UNSET
 
 __all__ = [
     "CLIENT",
@@ -115,16 +115,9 @@ def command(name: str, node: int, identity: PoolIdentity, *, image: str, switch:
     ]
 
 
-def files(host_key: str, client_key: str, certificates: bytes | None) -> bytes:
-    """What a node's SSH server needs, and the certificates that the client trusts, as a tar for `START`."""
-    found: dict[str, bytes | str] = {
-        "host_key": host_key,
-        "authorized_keys": client_key + "\n",
-        "sshd_config": _SSHD,
-    }
-    if certificates is not None:
-        found[CERTIFICATES.rpartition("/")[2]] = certificates
-    return archive(found)
+def files(host_key: str, client_key: str) -> bytes:
+    """What a node's SSH server needs, as a tar for `START`."""
+    return archive({"host_key": host_key, "authorized_keys": client_key + "\n", "sshd_config": _SSHD})
 
 
 def instance(found: Mapping[str, Any], offers: Mapping[str, Offer]) -> Instance:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from skyward._asking import seen_through
+from skyward.spi import client_surroundings, shielded
 
 __all__ = ["Answer", "run", "start"]
 
@@ -25,9 +25,9 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """The last lines of what it wrote about its failure."""
+        """The last lines of what it wrote about its failure; credentials of proxies and registries are hidden."""
         lines = (self.errors.strip() or self.output.strip()).splitlines()
-        return "\n".join(lines[-5:]) or f"status {self.status}"
+        return client_surroundings().redact("\n".join(lines[-5:])) or f"status {self.status}"
 
 
 async def run(command: Sequence[str], stdin: bytes = b"", *, limit: float, whole: bool = False) -> Answer:
@@ -44,27 +44,8 @@ async def run(command: Sequence[str], stdin: bytes = b"", *, limit: float, whole
         TimeoutError: it took longer than ``limit``.
         OSError: it cannot be started.
     """
-    # Both are seen through whatever is cancelled: a process that is let go of while it is started is nobody's.
-    starting = asyncio.ensure_future(start(command))
-    talk: asyncio.Task[Answer] | None = None
-    try:
-        process = await asyncio.shield(starting)
-        talk = asyncio.ensure_future(_talk(process, stdin, limit))
-        return await asyncio.shield(talk)
-    except asyncio.CancelledError:
-        await seen_through([starting])
-        if starting.exception() is None:
-            process = starting.result()
-            if talk is None and whole:
-                talk = asyncio.ensure_future(_talk(process, stdin, limit))
-            if talk is not None:
-                if not whole:
-                    talk.cancel()
-                await seen_through([talk])
-                if not talk.cancelled():
-                    talk.exception()  # the cancellation is the answer
-            await seen_through([asyncio.ensure_future(_end(process))])
-        raise
+    work = _run(command, stdin, limit)
+    return await (shielded(work) if whole else work)
 
 
 async def start(command: Sequence[str]) -> asyncio.subprocess.Process:
@@ -79,14 +60,21 @@ async def start(command: Sequence[str]) -> asyncio.subprocess.Process:
     )
 
 
-async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: float) -> Answer:
+async def _run(command: Sequence[str], stdin: bytes, limit: float) -> Answer:
+    begun: list[asyncio.subprocess.Process] = []
+
+    async def begin() -> None:
+        begun.append(await start(command))
+
     try:
+        await shielded(begin())  # a process that is let go of while it is started is nobody's
         async with asyncio.timeout(limit):
-            output, errors = await process.communicate(stdin)
+            output, errors = await begun[0].communicate(stdin)
     finally:
-        await _end(process)
-    assert process.returncode is not None
-    return Answer(process.returncode, output.decode(errors="replace"), errors.decode(errors="replace"))
+        for process in begun:
+            await shielded(_end(process))
+    assert begun[0].returncode is not None
+    return Answer(begun[0].returncode, output.decode(errors="replace"), errors.decode(errors="replace"))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from skyward import Transient, Unavailable
 from skyward.spi import Instance, InstanceState, LaunchRequest, Offer, PoolIdentity
-from skyward_container import _node
-from skyward_container._environment import certificates, passed_on
+from skyward_container import _deadline, _node
 from skyward_container._image import NodeImage, default_base, node_image, switch
 from skyward_container._networks import Networks
 
@@ -38,10 +39,10 @@ class ContainerSession:
         self._identity = identity
         self._engine = engine
         self._networks = Networks(engine, identity)
-        self._certificates = certificates()
         self._key: KeyPair | None = None
         self._host_keys: dict[str, str] = {}  # by the container's name, the public key that it was given
         self._offers: dict[str, Offer] = {}
+        self._moved: dict[str, float] = {}  # by name, the deadlines that are not those of the labels any more
         self._variables: dict[str, str] = {}
 
     async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
@@ -97,7 +98,7 @@ class ContainerSession:
         spec = request.spec
         memory = None if spec.memory_gb is None else int(spec.memory_gb * 1e9)
         limits = _node.Limits(spec.cpu, memory, (memory or self._engine.memory) // 2)
-        files = _node.files(host_key.private, self._key.public, self._certificates)
+        files = _node.files(host_key.private, self._key.public)
         try:
             await self._do(*_node.command(name, node, self._identity, image=image.tag, switch=switch(), limits=limits))
             await self._do("exec", "--interactive", name, "sh", "-c", _node.START, stdin=files)
@@ -117,6 +118,15 @@ class ContainerSession:
         """What the engine says of the containers with these names."""
         if not ids:
             return {}
+        found = await self._look(ids)
+        strangers = [
+            name for name, each in found.items() if name not in self._offers and each.state is InstanceState.RUNNING
+        ]
+        deadlines = {**self._moved, **await _deadline.moved(self._engine, strangers)}
+        return {name: evolve(each, deadline=deadlines.get(name, each.deadline)) for name, each in found.items()}
+
+    async def _look(self, ids: Sequence[str]) -> dict[str, Instance]:
+        """What the engine says, with the deadlines of the labels."""
         found = await self._engine.inspect("container", ids)
         return {each.id: each for each in (_node.instance(facts, self._offers) for facts in found)}
 
@@ -132,6 +142,7 @@ class ContainerSession:
                 raise Transient(f"{self._engine.name} could not remove {', '.join(left)}: {words}")
         for name in ids:
             self._host_keys.pop(name, None)
+            self._moved.pop(name, None)
         await self._networks.remove_of(ids)
 
     async def _remove(self, *names: str) -> str:
@@ -139,7 +150,17 @@ class ContainerSession:
         return (await self._engine.ask("rm", "--force", "--volumes", *names, whole=True)).words
 
     async def _living(self, ids: Sequence[str]) -> list[str]:
-        return [each.id for each in (await self.describe(ids)).values() if each.state is not InstanceState.GONE]
+        return [each.id for each in (await self._look(ids)).values() if each.state is not InstanceState.GONE]
+
+    async def extend(self, ids: Sequence[str], deadline: float, /) -> None:
+        """Move the deadline of containers, and of those to come; see `_deadline`."""
+        self._identity = evolve(self._identity, deadline=deadline)
+        living = await self._living(ids) if ids else []
+        answers = await asyncio.gather(*(_deadline.move(self._engine, name, deadline) for name in living))
+        failed = {name: words for name, words in zip(living, answers, strict=True) if words}
+        self._moved |= {name: deadline for name in living if name not in failed and name in self._offers}
+        if failed and (left := await self._living(list(failed))):
+            raise Transient(f"the deadline of {left[0]} cannot be moved: {failed[left[0]]}")
 
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """The containers that bear a pool's label."""
@@ -149,8 +170,7 @@ class ContainerSession:
 
     def transport(self, instance: Instance, wire: Wire, /) -> Transport:
         """SSH to the container's port on this machine."""
-        from skyward.spi import SshAddress
-        from skyward_container._transport import ContainerTransport
+        from skyward.spi import SshAddress, SshTransport
 
         published = instance.details.get("port")
         address = SshAddress(
@@ -161,19 +181,18 @@ class ContainerSession:
             key=self._key,
             config=(),
         )
-        variables = {**self._variables, **passed_on(trusted=self._certificates is not None)}
 
         async def ended() -> bool:
             return not await self._living([instance.id])
 
-        return ContainerTransport(
-            ended,
+        return SshTransport(
             f"node {instance.node} ({instance.id})",
             address,
             self._identity,
             wire,
             folder=_node.FOLDER,
-            variables=variables,
+            variables=self._variables,
+            ended=ended,
         )
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
 
-from skyward.errors import ConfigurationError
+from skyward import ConfigurationError
 from skyward.spi import Capabilities, PoolIdentity
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ class Container:
         """Find the engine. Nothing is created before the first launch.
 
         Raises:
-            Unavailable: no engine answers; what to install is in the message.
+            Unavailable: no engine of this machine answers; what to do is in the message.
         """
         import asyncio
-        from importlib import import_module
 
+        from skyward import spi
         from skyward_container._engine import find_engine
         from skyward_container._session import ContainerSession
 
         # What is slow to import comes in while the engine thinks.
-        engine, _ = await asyncio.gather(find_engine(self.binary), asyncio.to_thread(import_module, "skyward._ssh"))
+        engine, _ = await asyncio.gather(find_engine(self.binary), asyncio.to_thread(getattr, spi, "SshTransport"))
         return ContainerSession(self, identity, engine)
