@@ -6,7 +6,7 @@
 #
 # Until the supervisor is there, a connection to the SSH server is the client's word. The supervisor keeps the lease
 # and the deadline itself, so that the client can move them; when it has ended, so has the node. A supervisor that was
-# stopped by a signal keeps nothing, and the limits from here hold again.
+# stopped by a signal keeps nothing, and the limits from here hold again, with the deadline as it was moved last.
 #
 # Time is the time since the machine's start, which nobody sets.
 run=/run/skyward
@@ -55,6 +55,7 @@ while sleep 1; do
     elif connected; then
         heard=$now
     fi
+    { read -r moved _ <$run/deadline; } 2>/dev/null && end=$moved
     if [ -n "$end" ] && [ "$now" -ge "$end" ]; then exit 0; fi
     if [ -n "$2" ] && [ $((now - heard)) -ge "$2" ]; then exit 0; fi
 done
