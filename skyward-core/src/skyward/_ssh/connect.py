@@ -120,13 +120,15 @@ async def _log_in(
 
 
 def _denial(address: SshAddress, settings: Settings, error: Exception) -> str:
+    mine = settings.identities
     if address.key is not None:
         tried = "the pool's own key, which the machine should have been given at its first boot"
+        mine = mine or ()
     else:
         tried = f"the keys {', '.join(settings.identities or ()) or '~/.ssh/id_*'} and those of the agent"
     return (
         f"{settings.username}@{settings.host}:{settings.port} does not accept {tried} ({error}): see that the machine "
-        "has the key, or name another one by IdentityFile in ~/.ssh/config" + locked(settings.identities)
+        "has the key, or name another one by IdentityFile in ~/.ssh/config" + locked(mine)
     )
 
 
