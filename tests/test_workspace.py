@@ -95,6 +95,61 @@ def imports(tree: ast.AST) -> set[str]:
     return found
 
 
+SURFACES = ("skyward", "skyward.spi", "skyward.testing")
+
+
+def sources(members: list[Any]) -> list[Path]:
+    """The code of every plugin of the workspace, and of the one that tests/plugin_seam has of somebody else's."""
+    folders = [member.folder for member in members if member.name != "skyward-core"]
+    return [path for folder in (*folders, ROOT / "tests/plugin_seam") for path in sorted(folder.glob("**/src/**/*.py"))]
+
+
+def beyond_the_surfaces(text: str) -> set[str]:
+    """Modules of core that a source imports, by a statement or by a name in a string, and that are no surface."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            private = [f"{node.module}.{alias.name}" for alias in node.names if alias.name.startswith("_")]
+            found |= {node.module, *private}
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"skyward\._\w+(\.\w+)*", str(node.value)):
+            found.add(str(node.value))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in {"sky", "spi"}:
+            found |= {f"skyward.{node.attr}"} if node.attr.startswith("_") else set()
+    return {name for name in found if name.split(".")[0] == "skyward" and name not in SURFACES}
+
+
+def test_plugins_are_built_on_the_public_surfaces_alone(members: list[Any]) -> None:
+    checked = sources(members)
+    assert {"skyward_container", "skyward_acme"} <= {path.parent.name for path in checked}
+    beyond = {str(path.relative_to(ROOT)): beyond_the_surfaces(path.read_text()) for path in checked}
+    assert not {path: names for path, names in beyond.items() if names}, f"import {', '.join(SURFACES)} instead"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from skyward._ssh import SshTransport",
+        "import skyward.errors as errors",
+        "def f():\n    from skyward.model.image import Image",
+        "from skyward.spi.provider import Session",
+        "from skyward import _road",
+        "import_module('skyward._ssh')",
+        "import skyward as sky\nsky._cache.cache_folder('x')",
+    ],
+)
+def test_whatever_way_an_inner_module_is_imported_it_is_seen(text: str) -> None:
+    assert beyond_the_surfaces(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["import skyward as sky\nsky.Image()", "from skyward.spi import Session", "log('skyward.container is')"]
+)
+def test_the_surfaces_and_mere_words_are_let_be(text: str) -> None:
+    assert not beyond_the_surfaces(text)
+
+
 def test_the_worker_imports_the_standard_library_cloudpickle_and_itself_only() -> None:
     """A node may have nothing else; psutil and pynvml are asked for inside functions, and may be missing."""
     for path in (ROOT / "skyward-core/src/skyward/worker").rglob("*.py"):
