@@ -26,15 +26,4 @@ rm -f /etc/ssh/ssh_host_* # each node is given its own
 mkdir -p /run/sshd
 usermod -p '*' root # an account that is locked is not let in by key either
 
-# uv by the package index, where there is a Python that can; else the phase of that name fetches it.
-uv=/tmp/skyward-uv
-if ! command -v uv >/dev/null && command -v python3 >/dev/null; then
-    if python3 -m pip --version >/dev/null 2>&1; then
-        python3 -m pip install --quiet --no-cache-dir --disable-pip-version-check --target "$uv" uv || true
-    elif python3 -m venv "$uv" >/dev/null 2>&1; then
-        "$uv/bin/python" -m pip install --quiet --no-cache-dir --disable-pip-version-check uv || true
-    fi
-    if [ -x "$uv/bin/uv" ]; then cp "$uv/bin/uv" /usr/local/bin/uv; fi
-    rm -rf "$uv"
-fi
 sh "$folder/bootstrap.sh"
