@@ -16,6 +16,7 @@ import skyward as sky
 from skyward.errors import (
     AllProvidersFailedError,
     BootstrapError,
+    NodeLost,
     PluginError,
     ProvisioningError,
     ProvisionTimeout,
@@ -128,6 +129,37 @@ async def test_a_failed_bootstrap_of_a_machine_that_is_there_fails_at_once(tmp_p
 
 
 @virtually
+async def test_a_machine_that_runs_and_cannot_be_reached_is_replaced_once(tmp_path: Path) -> None:
+    provider = FakeProvider(script={"bootstrap": [ConnectionError("no route to host")]})
+    journey = Journey(provider, nodes=2)
+    await journey.road.provision()
+    (preempted,) = of(journey, InstancePreempted)
+    assert "runs, but cannot be reached: no route to host" in preempted.reason
+    assert preempted.instance_id not in {machine.id for machine in provider.alive}
+    assert len(provider.called("launch")) == 2
+    await ended(journey, tmp_path)
+
+
+@virtually
+async def test_a_second_one_that_cannot_be_reached_fails_the_pool_and_is_no_bug_of_the_plugin(tmp_path: Path) -> None:
+    provider = FakeProvider(script={"bootstrap": [ConnectionError("no route to host")] * 2})
+    journey = Journey(provider)
+    with pytest.raises(ProvisioningError, match=r"i-1 of .* cannot be reached: no route to host; see whether a fire"):
+        await journey.road.provision()
+    assert len(provider.called("launch")) == 2
+    await ended(journey, tmp_path)
+
+
+@virtually
+async def test_a_transport_that_knows_that_its_machine_has_ended_gets_another_one(tmp_path: Path) -> None:
+    provider = FakeProvider(script={"bootstrap": [NodeLost("the machine has ended")] * 2})
+    journey = Journey(provider)
+    await journey.road.provision()
+    assert [event.reason for event in of(journey, InstancePreempted)] == ["the machine has ended"] * 2
+    await ended(journey, tmp_path)
+
+
+@virtually
 async def test_a_provider_that_says_only_later_that_a_machine_is_gone_is_waited_for(tmp_path: Path) -> None:
     provider = FakeProvider(forgetful=2)
 
@@ -143,10 +175,10 @@ async def test_a_provider_that_says_only_later_that_a_machine_is_gone_is_waited_
 
 
 @virtually
-async def test_a_connection_that_fails_although_the_machine_is_there_fails_the_pool(tmp_path: Path) -> None:
-    provider = FakeProvider(script={"bootstrap": [ConnectionResetError("connection reset by peer")]})
+async def test_another_failure_of_the_system_although_the_machine_is_there_is_the_plugins(tmp_path: Path) -> None:
+    provider = FakeProvider(script={"bootstrap": [PermissionError("not allowed")]})
     journey = Journey(provider)
-    with pytest.raises(PluginError, match="connection reset by peer"):
+    with pytest.raises(PluginError, match="not allowed"):
         await journey.road.provision()
     assert len(provider.machines) == 1
     await ended(journey, tmp_path)

@@ -25,6 +25,7 @@ from skyward._node import Node
 from skyward._reap import tidy
 from skyward._rendezvous import Rendezvous
 from skyward._substitutes import Substitutes
+from skyward._watch import unreachable
 from skyward.errors import ProvisioningError, ProvisionTimeout, SkywardError, UsageError
 from skyward.model.events import (
     BootstrapPhase,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from skyward._market import Seller
     from skyward._options import PoolOptions
     from skyward._reactor import Reactor
-    from skyward.spi.transport import Transport
+    from skyward.spi.transport import Interpreter, Transport
 
 __all__ = ["Road"]
 
@@ -239,9 +240,13 @@ class Road:
         def report(step: str, state: Any, seconds: float | None) -> None:
             self._events.emit(BootstrapPhase(instance.id, step, state, seconds))
 
-        interpreter = await ask(
-            seller.provider, "bootstrap", transport.bootstrap(self._options.spec.image, report, steps)
-        )
+        async def prepared() -> Interpreter:
+            try:
+                return await transport.bootstrap(self._options.spec.image, report, steps)
+            except ConnectionError as error:
+                raise unreachable(instance.id, seller, error) from error
+
+        interpreter = await ask(seller.provider, "bootstrap", prepared())
         self._events.emit(InstanceBootstrapped(instance.id))
         configuration = await self._configuration(machine)
         node = Node(instance.node, instance, transport, self._dispatcher, self.lease)
@@ -253,11 +258,8 @@ class Road:
             if self._dispatcher.nodes.get(instance.node) is node:
                 del self._dispatcher.nodes[instance.node]
             node.close()
-            if isinstance(error, OSError) and not isinstance(error, SkywardError):
-                raise ProvisioningError(
-                    f"machine {instance.id} of {seller.provider.name} runs, but cannot be reached: {error}; see "
-                    "whether a firewall stands between, or choose another machine"
-                ) from error
+            if isinstance(error, OSError) and not isinstance(error, SkywardError):  # it was reached a moment ago
+                raise ProvisioningError(str(unreachable(instance.id, seller, error))) from error
             raise
         self._events.emit(NodeReady(instance.node, instance.id))
         return node

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from skyward._teardown import describe
-from skyward._watch import MachineLost
+from skyward._watch import MachineLost, MachineUnreachable
 from skyward.errors import (
     AllProvidersFailedError,
     NoAvailableProviderError,
@@ -66,6 +66,7 @@ class Substitutes:
         self._is_over = is_over
         self._stories: dict[int, list[str]] = {}
         self._losses: list[tuple[Seller, Offer]] = []
+        self._unreached: set[int] = set()
 
     async def bring[T](self, machine: Machine, bring: Callable[[Machine], Awaitable[T]]) -> T:
         """Do ``bring`` with a machine; when it is lost meanwhile, with another one that is bought in its place.
@@ -135,6 +136,11 @@ class Substitutes:
                 continue
             if found is None or found.state is InstanceState.GONE:
                 return f"it ended while it was made ready ({_first_line(error)})"
+        node = machine.instance.node
+        if isinstance(error, MachineUnreachable) and node not in self._unreached:
+            # The machine may be at fault, or its host. A second one in a row is more likely to mean a firewall.
+            self._unreached.add(node)
+            return _first_line(error)
         return None
 
 

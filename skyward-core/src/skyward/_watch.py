@@ -16,7 +16,7 @@ from skyward.model.instance import Instance, InstanceState
 if TYPE_CHECKING:
     from skyward._market import Seller
 
-__all__ = ["MachineLost", "Watch"]
+__all__ = ["MachineLost", "MachineUnreachable", "Watch", "unreachable"]
 
 _UNKNOWN_FOR = 60.0
 """Seconds after a launch in which a provider may not know its own machine yet."""
@@ -27,6 +27,18 @@ _OVER_EVERY = 15.0
 
 class MachineLost(ProvisioningError):
     """A machine has ended, or its provider does not know it any more."""
+
+
+class MachineUnreachable(ProvisioningError):
+    """A machine runs by its provider's word, and cannot be reached."""
+
+
+def unreachable(instance_id: str, seller: Seller, error: Exception) -> MachineUnreachable:
+    """The error for a machine to which a connection failed."""
+    return MachineUnreachable(
+        f"machine {instance_id} of {seller.provider.name} runs, but cannot be reached: {error}; see whether a firewall "
+        "stands between, or choose another machine"
+    )
 
 
 @frozen(eq=False)

@@ -72,8 +72,16 @@ class Transport(Protocol):
     async def bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step] = (), /) -> Interpreter:
         """Make the machine ready for its slots; idempotent. ``steps`` is what plugins add, to be run last.
 
+        What it raises decides what becomes of the machine. Whichever it is, core asks ``describe`` first, and a machine
+        that has ended is replaced. Anything else than these is reported as a bug of the plugin.
+
         Raises:
-            BootstrapError: with the phase, the command and its last lines.
+            BootstrapError: the machine could be talked to, and its preparation failed: with the phase, the command and
+                its last lines. It would fail on every machine like this one, so the pool fails. That is also for one
+                that refuses this client for good, or whose host key is not the one that is expected.
+            ConnectionError: the machine cannot be reached, or the connection was lost and cannot be made again; that
+                has been tried for long enough. It may be the machine's fault: another one is bought for its node, once.
+            NodeLost: the machine is known to have ended. Another one is bought.
         """
         ...
 
@@ -81,7 +89,9 @@ class Transport(Protocol):
         """Open a link to ``control`` or ``slot-N`` of the node and send the greeting.
 
         Raises:
-            ConnectionError: the machine or the socket cannot be reached now.
+            ConnectionError: the machine or the socket cannot be reached now. Core tries again while the machine may
+                still come back.
+            NodeLost: the machine or its supervisor has ended, or another one answers in its place.
         """
         ...
 
