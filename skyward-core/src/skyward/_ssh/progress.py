@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
+import time
 from collections import deque
 from collections.abc import Iterable
 
 from skyward.errors import BootstrapError
-from skyward.model.bootstrap import parse_progress
+from skyward.model.bootstrap import Progress, parse_clock, parse_progress
 from skyward.model.image import Image
 from skyward.model.redact import redact
 from skyward.spi.transport import PhaseReport
@@ -16,6 +18,10 @@ __all__ = ["Said"]
 
 _log = logging.getLogger("skyward.ssh")
 _SHOWN_LINES = 30
+
+# What TLS and apt complain of where the clock is wrong. A certificate may be bad for other reasons.
+_DATED = re.compile(r"certificate|not valid yet|not yet valid|expired", re.IGNORECASE)
+_CLOCK_TOLERANCE = 600.0
 
 
 class Said:
@@ -27,15 +33,22 @@ class Said:
         self._lines: deque[str] = deque(maxlen=_SHOWN_LINES)
         self.phase = "connect"
         self._command = ""
+        self._ahead = 0.0  # seconds of the machine's clock
 
     def line(self, text: str) -> None:
         """The next line of output."""
         progress = parse_progress(text)
-        if progress is None:
+        clock = parse_clock(text)
+        if clock is not None:
+            self._ahead = clock - time.time()
+        elif progress is None:
             shown = redact(text, self._secrets)
             self._lines.append(shown)
             _log.debug("%s: %s", self.phase, shown)
-            return
+        else:
+            self._step(progress)
+
+    def _step(self, progress: Progress) -> None:
         self.phase = progress.step
         match progress.state:
             case "started":
@@ -52,9 +65,16 @@ class Said:
     def failure(self, machine: str, status: int) -> BootstrapError:
         """The script has ended with this status."""
         output = "\n".join(self._lines)
+        clock = ""
+        if abs(self._ahead) > _CLOCK_TOLERANCE and _DATED.search(output):
+            way = "ahead of" if self._ahead > 0 else "behind"
+            clock = (
+                f"Its clock is {abs(self._ahead) / 3600:,.1f} hours {way} this one, so certificates look invalid to "
+                "it: set that first. "
+            )
         what = f"`{self._command}` failed" if self._command else f"it ended with status {status}"
         return BootstrapError(
-            f"{machine} could not be made ready: in the phase {self.phase}, {what}. Correct what its last lines "
+            f"{machine} could not be made ready: in the phase {self.phase}, {what}. {clock}Correct what its last lines "
             f"complain of, and enter the pool again.\n{output}",
             phase=self.phase,
             command=self._command,

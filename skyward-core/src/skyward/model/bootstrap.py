@@ -40,7 +40,17 @@ if TYPE_CHECKING:
 
     from skyward.model.image import Image
 
-__all__ = ["INDEX_NAME", "NODE_REQUIREMENTS", "PHASES", "WORKER_MODULE", "Progress", "Step", "parse_progress", "script"]
+__all__ = [
+    "INDEX_NAME",
+    "NODE_REQUIREMENTS",
+    "PHASES",
+    "WORKER_MODULE",
+    "Progress",
+    "Step",
+    "parse_clock",
+    "parse_progress",
+    "script",
+]
 
 PHASES = ("uv", "apt", "deps", "skyward", "server", "volumes")
 """The phases of every image, in the order in which they run."""
@@ -135,12 +145,24 @@ def _guarded(name: str, body: str, *, later: list[str]) -> str:
     body = body.strip("\n") or ":"
     digest = _digest(body)
     before = ""
+    if name == "uv":
+        # One that the machine had, and that somebody has removed since.
+        before = 'command -v uv >/dev/null || rm -f "$root/markers/uv"\n'
     if name == "skyward":
         # What this phase does depends on the archive that it finds, not on the text alone.
         before = 'archive=$root/payload.tar.gz\nchecksum=$({ sha256sum <"$archive"; } 2>/dev/null | cut -c 1-16)\n'
         digest += "-$checksum"
     call = " ".join(["begin", name, f'"{digest}"', *later])
     return f"\n{before}if {call}; then\n{body}\nfinish\nfi\n"
+
+
+_CLOCK = re.compile(rf"{_MARK} \S+ clock (-?\d+)")
+
+
+def parse_clock(line: str) -> int | None:
+    """What a machine's clock says, in seconds since 1970, as a script tells that fails; ``None`` for other lines."""
+    found = _CLOCK.fullmatch(line.rstrip())
+    return None if found is None else int(found[1])
 
 
 _PROGRESS = re.compile(rf"{_MARK} (\S+) (started|completed|kept|failed) ?(.*)")

@@ -13,10 +13,10 @@ HEAD = r"""#!/bin/sh
 # Makes this machine a node of Skyward. Safe to run again: a phase whose marker holds its hash is kept as it is.
 set -eu
 umask 022
-name=start command='' status=0
+name=start command='' status=0 updated=''
 
 say() { printf '::skyward:: %s %s %s\n' "$name" "$1" "${2:-}"; }
-trap 'status=$?; [ "$status" = 0 ] || say failed "$command"' EXIT
+trap 'status=$?; [ "$status" = 0 ] || { say clock "$(date +%s)"; say failed "$command"; }' EXIT
 
 root=${SKYWARD_ROOT:-/opt/skyward}
 command="mkdir -p $root/bin $root/markers"
@@ -51,9 +51,11 @@ needs_root() { # what for
 or allow it on the machine (a line '$(id -un) ALL=(ALL) NOPASSWD:ALL' in a file in /etc/sudoers.d)"
 }
 one_apt_get() {
-    export LC_ALL=C
+    export LC_ALL=C NEEDRESTART_SUSPEND=1
     [ -z "${SSL_CERT_FILE:-}" ] || set -- -o "Acquire::https::CAInfo=$SSL_CERT_FILE" "$@"
-    as_root apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Update::Error-Mode=any "$@" 9>&-
+    set -- -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Update::Error-Mode=any "$@"
+    set -- -o DPkg::Options::=--force-confdef -o DPkg::Options::=--force-confold -o DPkg::Use-Pty=0 "$@"
+    as_root apt-get -q -y "$@" 9>&-
 }
 apt_get() { # apt-get, which waits while another one is at work, and is tried again where that may help
     tries=0 told=''
@@ -85,6 +87,7 @@ apt_get() { # apt-get, which waits while another one is at work, and is tried ag
                 as_root dpkg --force-confdef --force-confold --configure -a 9>&- || true
                 one_apt_get --fix-broken install || true
                 ;;
+            *"run apt-get update"*) one_apt_get update || true ;; # the lists are older than the mirror
         esac
         sleep "$tries"
     done
@@ -97,7 +100,8 @@ apt_install() { # packages
 install $* on it, or name another one"
     needs_root "installing $* (apt)"
     # Lists that cannot be had whole may do all the same: a source that these packages do not need may be gone.
-    apt_get update || echo 'apt-get update failed: going on with the lists that are there' >&2
+    [ -n "$updated" ] || apt_get update || echo 'apt-get update failed: going on with the lists that are there' >&2
+    updated=1
     apt_get install --no-install-recommends "$@"
 }
 uptime() { { read -r now _ </proc/uptime; } 2>/dev/null || now=0; now=${now%.*}; }
@@ -192,8 +196,9 @@ rm -rf "$root/payload"
 run mv "$root/payload.new" "$root/payload"
 """
 
-# The client's skyward stands first on the path; what it needs stands last, so that the image's own versions win. Whether
-# a worker starts is seen when it is started, behind the script: another start of Python would take longer than the rest.
+# The client's skyward stands first on the path; what it needs stands last, so that the image's own versions win.
+# Whether a worker starts is seen when it is started, behind the script: another start of Python would take longer than
+# the rest.
 SERVER = r"""
 site=''
 for each in "$root"/venv/lib/python*/site-packages; do [ ! -d "$each" ] || site=$each; done

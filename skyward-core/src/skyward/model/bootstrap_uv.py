@@ -41,12 +41,14 @@ by_curl() {
     printf 'url = "%s"\n' "$1" | curl --config - -fsSL --proto "=${1%%:*}" --connect-timeout 5 --speed-limit 1000 \
         --speed-time 30 --retry "$(($3 - 1))" -o "$2"
 }
-by_wget() {
+by_wget() { # which shows the address that it was given
     set -- "$1" -nv --connect-timeout=5 --read-timeout=30 "--tries=$3" -O "$2"
     [ -z "${SSL_CERT_FILE:-}" ] || set -- "$@" "--ca-certificate=$SSL_CERT_FILE"
     address=$1
     shift
-    printf '%s\n' "$address" | wget "$@" -i -
+    said=$(printf '%s\n' "$address" | wget "$@" -i - 2>&1) && return 0
+    printf '%s\n' "$said" | sed 's|://[^/ ]*@|://|g' >&2
+    return 1
 }
 by_python3() {
     printf '%s\n' "$1" | python3 -c '
@@ -124,6 +126,7 @@ uv_of_index() { # [name=]address
         /*) address=$origin$address ;;
         *) address=$index/uv/$address ;;
     esac
+    address=$(printf '%s\n' "$address" | sed -e ':again' -e 's|/[^/][^/]*/\.\./|/|' -e 't again')
     wheel=$root/uv.new/uv.whl
     fetch "$address" "$wheel" 3 || return
     command="sha256sum $wheel"
@@ -153,6 +156,7 @@ uv_of_vendor() { # by a script of its own, which brings it along with curl or wg
 
 UV = r"""
 usable() { # older ones do not know what is asked of it here
+    hash -r # else the shell would go on with the one that it has found before
     case "$(uv --version 2>/dev/null || true)" in '' | 'uv 0.'[0-4].*) return 1 ;; esac
 }
 if ! usable; then
@@ -161,9 +165,9 @@ if ! usable; then
     elif ! has_certificates && may_be_root && command -v apt-get >/dev/null; then
         apt_install ca-certificates || true
     fi
-    { uv_of_vendor && usable; } || uv_of_indexes || fail "uv, which installs the packages, could not be had, neither \
-from its vendor (astral.sh) nor from a package index; the lines above say why. Let this machine reach one of them, set \
-UV_DEFAULT_INDEX or HTTPS_PROXY for the client where that takes a mirror or a proxy, or install uv on the machine"
+    { uv_of_vendor && usable; } || { uv_of_indexes && usable; } || fail "uv, which installs the packages, could not be \
+had, neither from its vendor (astral.sh) nor from a package index; the lines above say why. Let this machine reach one \
+of them, set UV_DEFAULT_INDEX or HTTPS_PROXY for the client where that takes a mirror or a proxy, or install uv on it"
 fi
 run uv --version
 """
