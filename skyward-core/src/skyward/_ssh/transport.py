@@ -160,7 +160,9 @@ class SshTransport:
         except ConnectionError:
             raise
         except OSError as error:
-            raise BootstrapError(f"{self._name} could not be made ready: {error}", phase="skyward") from error
+            raise BootstrapError(
+                f"{self._name} could not be made ready: {error}", phase="skyward", command=f"write {self._root}/{name}"
+            ) from error
 
     async def _try_out(self) -> None:
         """See that the supervisor, which listens now, can be reached through the server."""
