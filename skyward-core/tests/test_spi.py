@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +36,7 @@ VALUES = [
     spi.Instance(id="i-1", state=spi.InstanceState.RUNNING, offer=offer(), details={"port": 22}),
     spi.LaunchRequest(offer=offer(), nodes=(0, 1), spec=ComputeSpec(nodes=2, image=sky.Image())),
     spi.Interpreter(python="/usr/bin/python3", front=("/a",)),
+    spi.SshAddress(host="10.0.0.1", port=2222, host_key="ssh-ed25519 AAAA", key=spi.KeyPair("PRIVATE", "PUBLIC")),
 ]
 
 
@@ -49,6 +52,35 @@ def test_values_of_the_contract_are_frozen_and_survive_pickling_and_hashing(valu
 def test_the_token_of_a_pool_is_shown_by_no_repr() -> None:
     assert "secret" not in repr(identity())
     assert "p1" in repr(identity())
+
+
+def test_a_private_key_is_shown_by_no_repr() -> None:
+    pair = spi.KeyPair("PRIVATE", "PUBLIC")
+    address = spi.SshAddress(host="there", username="root", port=2222, key=pair)
+    assert "PRIVATE" not in f"{pair!r} {address!r} {address}"
+    assert str(address) == "root@there:2222"
+
+
+def test_what_a_plugin_declares_of_ssh_loads_no_asyncssh() -> None:
+    code = "from skyward.spi import KeyPair, SshAddress, shielded; import sys; print('asyncssh' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told == "False\n"
+
+
+@pytest.mark.parametrize("name", ["SshTransport", "new_key_pair"])
+def test_where_asyncssh_is_missing_the_remedy_is_named(name: str) -> None:
+    code = f"import sys; sys.modules['asyncssh'] = None; from skyward.spi import {name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ConfigurationError" in done.stderr
+    assert "pip install 'skyward-core[ssh]'" in done.stderr
+
+
+HELPERS = [name for name in spi.__all__ if name.islower() and name != "hookimpl"]
+
+
+@pytest.mark.parametrize("name", HELPERS)
+def test_every_helper_says_what_it_is_for(name: str) -> None:
+    assert len((inspect.getdoc(getattr(spi, name)) or "").split()) > 15
 
 
 def test_the_lists_of_states_and_contracts_are_closed() -> None:

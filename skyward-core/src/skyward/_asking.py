@@ -194,7 +194,10 @@ async def all_of[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def shielded[T](awaitable: Awaitable[T]) -> T:
-    """Run to the end whatever is cancelled meanwhile; the cancellation is raised afterwards, unless this failed."""
+    """Run to the end whatever is cancelled meanwhile; the cancellation is raised afterwards, unless this failed.
+
+    For what must not be cut off in the middle, such as removing what an order that failed half-way has made.
+    """
     task = asyncio.ensure_future(awaitable)
     caught = await seen_through([task])
     if caught is not None and not task.cancelled() and task.exception() is None:

@@ -29,8 +29,9 @@ _held: dict[Path, int] = {}
 
 
 def cache_folder(name: str) -> Path:
-    """``$XDG_CACHE_HOME/skyward/NAME`` or ``~/.cache/skyward/NAME``, made when missing.
+    """``$XDG_CACHE_HOME/skyward/NAME`` or ``~/.cache/skyward/NAME``, made when missing; no other user can read it.
 
+    A plugin that keeps something from pool to pool names its folder after itself. Users may remove it at any time.
     Raises ``ConfigurationError`` when it cannot be made.
     """
     configured = os.environ.get("XDG_CACHE_HOME", "")
@@ -77,7 +78,11 @@ def _beside(entry: Path, suffix: str) -> Path:
 
 @contextlib.asynccontextmanager
 async def building(entry: Path) -> AsyncGenerator[None]:
-    """Be the only builder of ``entry`` on this machine. Waits, without blocking the loop, while another one builds."""
+    """Be the only builder of ``entry`` on this machine. Waits, without blocking the loop, while another one builds.
+
+    ``entry`` is a path in a folder that ``cache_folder`` gives; it need not exist. The lock is a file beside it, which
+    the kernel takes back from a process that dies. Whoever has waited looks whether the entry was built meanwhile.
+    """
     while (descriptor := _lock(_beside(entry, ".lock"), fcntl.LOCK_EX)) is None:  # noqa: ASYNC110 - a lock of another process wakes nobody here
         await asyncio.sleep(_POLL_SECONDS)
     try:

@@ -20,7 +20,11 @@ def this_client() -> str:
 
 
 def client_lives(client: str) -> bool | None:
-    """Whether the process still lives; ``None`` where that cannot be known, as of another host's."""
+    """Whether the process still lives; ``None`` where that cannot be known, as of another host's.
+
+    ``client`` is a word that ``PoolIdentity.client`` was once, which machines bear as a tag. Core ends the machines of
+    dead clients itself; this is for what else a provider makes and tags for a pool, such as a network.
+    """
     place, _, process = client.partition("-")
     number, _, started = process.partition("-")
     if place != _place() or not number.isdigit() or not started:

@@ -17,7 +17,11 @@ __all__ = ["locked", "new_key_pair"]
 
 
 def new_key_pair(comment: str) -> KeyPair:
-    """Make a key pair: for the client of a pool, or for a machine that gets its host key at its first boot."""
+    """Make an ed25519 key pair: for the client of a pool, or for a machine that gets its host key at its first boot.
+
+    ``comment`` ends the public key and says whose it is. Made for each pool anew, it is of no use after it. That takes
+    less than a millisecond.
+    """
     key = asyncssh.generate_private_key("ssh-ed25519", comment=comment)
     return KeyPair(key.export_private_key().decode(), key.export_public_key().decode().strip())
 
