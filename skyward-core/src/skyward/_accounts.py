@@ -28,6 +28,7 @@ class Account:
         owner: who started it, ``user@host``.
         deadline: seconds since the epoch at which its machines end themselves; ``None`` for no limit.
         settings: the `fingerprint` of each provider's settings, by the provider's name.
+        recipes: the `recipe` for each of these fingerprints whose settings can be made again.
         asked: the providers that were given an order: nobody else can have machines of this pool.
         unclear: seconds since the epoch at which an order was last in doubt, because it had no answer yet or has got
             none that is clear; 0 when there is none.
@@ -40,6 +41,7 @@ class Account:
     owner: str = ""
     deadline: float | None = None
     settings: Mapping[str, frozenset[str]] = field(factory=dict)
+    recipes: Mapping[str, str] = field(factory=dict)
     asked: frozenset[str] = frozenset()
     unclear: float = 0.0
     machines: Mapping[str, tuple[str, ...]] = field(factory=dict)
@@ -117,6 +119,7 @@ def _added_up(account: Account, facts: Sequence[dict[str, Any]]) -> Account:
         owner=str(opened.get("owner", "")),
         deadline=next((fact["deadline"] for fact in reversed(facts) if "deadline" in fact), None),
         settings={name: frozenset(mark for of, mark in zip(names, marks, strict=True) if of == name) for name in names},
+        recipes={mark: text for mark, text in zip(marks, opened.get("recipes", ()), strict=False) if mark and text},
         asked=frozenset(orders),
         unclear=max([*doubts, *open_orders.values()]),
         machines={name: tuple(ids) for name, ids in machines.items() if ids},

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from skyward._ledger import Ledger, fingerprint
+from skyward._recipe import recipe
 from skyward.errors import ConfigurationError
 from skyward.model.events import InstanceLaunched, InstanceLaunching, InstanceProvisioned, InstanceRunning
 
@@ -49,6 +50,7 @@ class Books:
             owner=owner,
             providers=[provider.name for provider in providers],
             settings=[fingerprint(provider) for provider in providers],
+            recipes=[recipe(provider) for provider in providers],
             deadline=deadline,
         )
 

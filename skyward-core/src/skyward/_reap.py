@@ -12,7 +12,7 @@ import getpass
 import logging
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
 from attrs import frozen
 
@@ -53,13 +53,22 @@ class Found:
         providers: those that were asked, by their settings.
         orphans: machines that are nobody's any more.
         pools: what the ledgers of dead clients tell.
-        problems: what could not be found out, in words.
+        unanswered: the providers that did not answer, and why.
     """
 
     providers: tuple[Provider, ...]
     orphans: tuple[Orphan, ...]
     pools: tuple[Account, ...]
-    problems: tuple[str, ...] = ()
+    unanswered: tuple[tuple[Provider, str], ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """In words, what could not be found out although a ledger says that there may be something."""
+        return tuple(f"{provider.name}: {why}" for provider, why in self.unanswered if self.concerns(provider))
+
+    def concerns(self, provider: Provider) -> bool:
+        """Whether a pool of a dead client may have machines that these settings of a provider lead to."""
+        return any(_concerns(provider, pool, self.providers) for pool in self.pools)
 
 
 @frozen
@@ -82,45 +91,56 @@ async def find(providers: Iterable[Provider]) -> Found:
     asked = tuple(dict.fromkeys(providers))
     accounts = read_all()
     looked = await all_of(_look(provider, accounts) for provider in asked)
+    # Several settings of one provider may lead to the same machine.
+    orphans = {
+        (orphan.provider.name, orphan.machine.pool_id, orphan.machine.id): orphan
+        for found, _ in reversed(looked)
+        for orphan in reversed(found)
+    }
     return Found(
         providers=asked,
-        orphans=tuple(orphan for orphans, _ in looked for orphan in orphans),
+        orphans=tuple(reversed(orphans.values())),
         pools=tuple(account for account in accounts if not account.alive),
-        problems=tuple(problem for _, problem in looked if problem),
+        unanswered=tuple((provider, why) for provider, (_, why) in zip(asked, looked, strict=True) if why),
     )
 
 
-async def remove(found: Found) -> Removed:
+async def remove(found: Found, tell: Callable[[str, str], None] = lambda _provider, _machine: None) -> Removed:
     """End what was found, prove that it is gone, and remove the ledgers of which nothing is left.
 
-    A provider that fails does not stop the others: what it may still have is among the problems.
+    A provider that fails does not stop the others: what it may still have is among the problems. ``tell`` is called
+    with the provider's name and the id of each machine once it is gone, perhaps several times.
     """
     problems: list[str] = []
     async with contextlib.AsyncExitStack() as sessions:
         sellers: list[Seller] = []
         for provider in found.providers:
-            pools = any(provider.name in pool.asked for pool in found.pools)
-            if not pools and all(orphan.provider != provider for orphan in found.orphans):
+            if not found.concerns(provider) and all(orphan.provider != provider for orphan in found.orphans):
                 continue
             try:
                 sellers.append(await sessions.enter_async_context(_opened(provider)))
             except SkywardError as error:
                 problems.append(f"{provider.name}: {error}")
-        removed = await clear(sellers, found.pools, found.orphans)
+        removed = await clear(sellers, found.pools, found.orphans, tell)
     return Removed(removed.machines, removed.pools, (*problems, *removed.problems))
 
 
-async def clear(sellers: Sequence[Seller], pools: Iterable[Account], orphans: Sequence[Orphan] = ()) -> Removed:
+async def clear(
+    sellers: Sequence[Seller],
+    pools: Iterable[Account],
+    orphans: Sequence[Orphan] = (),
+    tell: Callable[[str, str], None] = lambda _provider, _machine: None,
+) -> Removed:
     """`remove`, with sessions that are open already."""
     with contextlib.ExitStack() as claims:
         mine = [pool for pool in pools if claims.enter_context(claimed(pool.path))]
-        outcomes = await all_of(_clear(seller, mine, orphans) for seller in sellers)
+        outcomes = await all_of(_clear(seller, mine, orphans, tell) for seller in sellers)
         proven = [(seller.provider, done) for seller, (_, done, _) in zip(sellers, outcomes, strict=True)]
         over = [pool for pool in mine if _is_over(pool, [provider for provider, done in proven if pool in done])]
         for pool in over:
             pool.path.unlink(missing_ok=True)
     return Removed(
-        machines=tuple(machine for machines, _, _ in outcomes for machine in machines),
+        machines=tuple(dict.fromkeys(machine for machines, _, _ in outcomes for machine in machines)),
         pools=tuple(pool.pool_id for pool in over),
         problems=tuple(problem for _, _, problems in outcomes for problem in problems),
     )
@@ -173,43 +193,60 @@ async def _look(provider: Provider, accounts: Sequence[Account]) -> tuple[list[O
             for pool_id in (None, *asked):
                 listed |= {machine.id: machine for machine in await _owned(seller, pool_id)}
     except SkywardError as error:
-        return [], f"{provider.name}: {error}"
+        return [], str(error)
     now = _clock.current().time()
     found = [(machine, why_orphaned(machine, living, dead, now)) for machine in listed.values()]
     return [Orphan(provider, machine, why) for machine, why in found if why is not None], ""
 
 
 async def _clear(
-    seller: Seller, pools: Sequence[Account], orphans: Sequence[Orphan]
+    seller: Seller, pools: Sequence[Account], orphans: Sequence[Orphan], tell: Callable[[str, str], None]
 ) -> tuple[list[tuple[str, str]], list[Account], list[str]]:
     """At one provider: the machines that were ended, the pools of which it has nothing any more, and the problems."""
     provider = seller.provider
     gone: dict[str, None] = {}
+
+    def note(names: Iterable[str]) -> None:
+        for name in names:
+            gone[name] = None
+            tell(provider.name, name)
+
     done: list[Account] = []
     problems: list[str] = []
     lost = [orphan.machine.id for orphan in orphans if orphan.provider == provider]
     try:
-        await _end(seller, lost, gone)
+        note(await _end(seller, lost))
+        for name in lost:
+            tell(provider.name, name)
     except SkywardError as error:
         problems.append(f"{', '.join(lost)} of {provider.name} may still run: {error}")
     for pool in (pool for pool in pools if provider.name in pool.asked):
         try:
-            await _end(seller, pool.machines.get(provider.name, ()), gone)
+            note(await _end(seller, pool.machines.get(provider.name, ())))
             settle = max(pool.unclear + LATE - _clock.current().time(), 0.0)
-            gone.update(dict.fromkeys(await sweep(seller, pool.pool_id, settle=settle)))
+            note(await sweep(seller, pool.pool_id, settle=settle))
             done.append(pool)
         except SkywardError as error:
             problems.append(f"machines of {provider.name} with the tag {pool.pool_id} may still run: {error}")
     return [(provider.name, name) for name in gone], done, problems
 
 
-async def _end(seller: Seller, ids: Sequence[str], gone: dict[str, None]) -> None:
-    """End machines, and note those that were still there."""
+async def _end(seller: Seller, ids: Sequence[str]) -> list[str]:
+    """End machines; the ids of those that were still there."""
     if not ids:
-        return
+        return []
     known = await persistently(lambda: describe(seller, ids), on=SkywardError, attempts=4)
     await terminate(seller, ids)
-    gone.update({name: None for name, machine in known.items() if machine.state is not InstanceState.GONE})
+    return [name for name, machine in known.items() if machine.state is not InstanceState.GONE]
+
+
+def _concerns(provider: Provider, pool: Account, providers: Sequence[Provider]) -> bool:
+    """Whether a pool may have machines at a provider, by these settings and not by others that are asked."""
+    if provider.name not in pool.asked:
+        return False
+    marks, mine = pool.settings.get(provider.name, frozenset()), fingerprint(provider)
+    others = {fingerprint(each) for each in providers if each.name == provider.name}
+    return not mine or mine in marks or "" in marks or not marks <= others
 
 
 def _is_over(pool: Account, proven: Sequence[Provider]) -> bool:
