@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from skyward._ssh import SshTransport, new_key_pair
     from skyward._surroundings import Surroundings, client_surroundings
     from skyward.model.bootstrap import Step
+    from skyward.model.first_boot import NODE_FOLDER, first_boot_script
     from skyward.model.ssh import KeyPair, SshAddress
     from skyward.spi.allocation import AllocationStrategy, Candidate, Tranche
     from skyward.spi.hooks import (
@@ -42,6 +43,7 @@ else:
         "skyward._ssh": ("SshTransport", "new_key_pair"),
         "skyward._surroundings": ("Surroundings", "client_surroundings"),
         "skyward.model.bootstrap": ("Step",),
+        "skyward.model.first_boot": ("NODE_FOLDER", "first_boot_script"),
         "skyward.model.ssh": ("KeyPair", "SshAddress"),
         "skyward.spi.allocation": ("AllocationStrategy", "Candidate", "Tranche"),
         "skyward.spi.hooks": (
@@ -64,6 +66,7 @@ else:
 
 
 __all__ = [
+    "NODE_FOLDER",
     "AllocationDescriptor",
     "AllocationStrategy",
     "Candidate",
@@ -99,6 +102,7 @@ __all__ = [
     "cache_folder",
     "client_lives",
     "client_surroundings",
+    "first_boot_script",
     "hookimpl",
     "new_key_pair",
     "shielded",
