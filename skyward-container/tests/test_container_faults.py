@@ -15,20 +15,20 @@ def test_a_kill_in_mid_task_costs_that_task_only_and_the_node_is_replaced(
     wait, again = waiting(), waiting(retry=1)
 
     @sky.compute
-    def host() -> str:
+    def meeting() -> tuple[str, str]:
         import socket
 
-        return socket.gethostname()
+        return socket.gethostbyname(socket.gethostname()), sky.instance_info().head_addr
 
     with pool(nodes=2, on_event=story) as running:
-        hosts = host() @ running
-        long = running.submit(wait("long"))
-        other = story.machine("long")
-        once = running.submit(wait("once"))
-        first = story.machine("once")
-        assert first != other
+        before = meeting() @ running
+        tasks = {name: running.submit(wait(name)) for name in ("a", "b")}
+        machines = {name: story.machine(name) for name in tasks}
+        on = {event.line[0]: event.node for event in story.of(sky.LogLine) if event.line.endswith(" begun")}
+        once, long = sorted(tasks, key=lambda name: on[name])
+        first, other = machines[once], machines[long]
         podman("kill", first)
-        error = once.exception(story.patience)
+        error = tasks[once].exception(story.patience)
         assert isinstance(error, sky.OutcomeUnknown)
         assert first in str(error)
         assert "@sky.compute(retry=1)" in str(error)
@@ -42,17 +42,18 @@ def test_a_kill_in_mid_task_costs_that_task_only_and_the_node_is_replaced(
         assert third not in (first, second, other)
         let_end(third, "twice")
         assert twice.result(story.patience) == 1
-        assert not long.done()
-        let_end(other, "long")
-        assert long.result(story.patience) == 1
-        assert story.said("long begun") == story.said("long ends") == [other]
-        now = host() @ running
-        kept = next(event.node for event in story.of(sky.LogLine) if event.line == "long begun")
-        assert [a == b for a, b in zip(hosts, now, strict=True)] == [node == kept for node in range(2)]
+
+        assert not tasks[long].done()
+        let_end(other, long)
+        assert tasks[long].result(story.patience) == 1
+        assert story.said(f"{long} begun") == story.said(f"{long} ends") == [other]
+        (head, head_by_itself), (kept, head_by_the_other) = meeting() @ running
+        assert head_by_itself == head_by_the_other == head
+        assert kept == before[1][0]
     lost = [(event.instance_id, event.node) for event in story.of(sky.InstancePreempted)]
-    assert lost == [(first, 1 - kept), (second, 1 - kept)]
-    replaced = [(event.old_instance_id, event.new_instance_id, event.node) for event in story.of(sky.NodeReplaced)]
-    assert replaced == [(first, second, 1 - kept), (second, third, 1 - kept)]
+    assert lost == [(first, 0), (second, 0)]
+    replaced = [(each.old_instance_id, each.new_instance_id, each.node) for each in story.of(sky.NodeReplaced)]
+    assert replaced == [(first, second, 0), (second, third, 0)]
     assert not left()
 
 

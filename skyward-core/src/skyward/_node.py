@@ -57,6 +57,7 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
         self._configuration: dict[str, Any] | None = None
+        self._head: tuple[str, int] | None = None
         self._up: set[int] = set()
         self._asked_back: set[tuple[int, int]] = set()  # (slot, sequence) whose answer is still to come
         self._heard = threading.Condition()
@@ -75,6 +76,8 @@ class Node:
             "front": list(interpreter.front),
             "back": list(interpreter.back),
         }
+        cluster = configuration["cluster"]
+        self._head = (cluster["head_addr"], cluster["head_port"])
         self.slots = [SlotClient((self.index, number), self._dispatcher) for number in range(slots)]
         try:
             await self._connect()
@@ -151,6 +154,14 @@ class Node:
         """Ask for a task back that was sent ahead. The dispatcher's lock is held."""
         self._asked_back.add((slot, sequence))
         self._tell(Kind.RECALL, (slot, sequence))
+
+    def meet_at(self, head: tuple[str, int]) -> None:
+        """Tell the slots where node 0 is, by address and port, unless they know."""
+        if head != self._head:
+            self._head = head
+            with self._dispatcher.lock:
+                for slot in self.slots:
+                    slot.meet_at(head)
 
     def extend(self, seconds: float | None) -> None:
         """Move the node's deadline to ``seconds`` from now; said again on each new connection, as it may get lost."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skyward._fleet import Machine
+    from skyward._node import Node
 
 __all__ = ["Rendezvous"]
 
@@ -16,9 +18,14 @@ _TORCH_PORT = 29500
 
 
 class Rendezvous:
-    """The place of each machine in a pool. Node 0 is the head, where the others meet."""
+    """The place of each machine in a pool. Node 0 is the head, where the others meet.
 
-    def __init__(self) -> None:
+    Args:
+        nodes: gives those that take tasks, which are told when the head is somewhere else.
+    """
+
+    def __init__(self, nodes: Callable[[], Iterable[Node]]) -> None:
+        self._nodes = nodes
         self._machines: dict[int, Machine] = {}
         self._head_runs = asyncio.Event()
         self._ports: dict[str, int] = {}
@@ -34,6 +41,10 @@ class Rendezvous:
         self._machines[machine.instance.node] = machine
         if machine.instance.node == 0:
             self._head_runs.set()
+        if self._head_runs.is_set():
+            head = self._head()
+            for node in self._nodes():
+                node.meet_at(head)
 
     def at(self, node: int) -> Machine:
         """The machine that is or becomes a node."""
@@ -42,16 +53,17 @@ class Rendezvous:
     async def cluster(self, node: int) -> dict[str, Any]:
         """What a node is told of its cluster, once the head has an address."""
         await self._head_runs.wait()
-        head = self._head()
-        if head not in self._ports:
-            self._ports[head] = _port(head)
-        return {"node": node, "total_nodes": len(self._machines), "head_addr": head, "head_port": self._ports[head]}
+        address, port = self._head()
+        return {"node": node, "total_nodes": len(self._machines), "head_addr": address, "head_port": port}
 
-    def _head(self) -> str:
+    def _head(self) -> tuple[str, int]:
         first = self._machines[0].instance
         # Private addresses reach no further than one region of one provider.
         near = len({(machine.seller, machine.offer.region) for machine in self._machines.values()}) == 1
-        return (first.private_ip if near else None) or first.ip or first.private_ip or "127.0.0.1"
+        address = (first.private_ip if near else None) or first.ip or first.private_ip or "127.0.0.1"
+        if address not in self._ports:
+            self._ports[address] = _port(address)
+        return address, self._ports[address]
 
 
 def _port(head: str) -> int:

@@ -84,7 +84,7 @@ class Road:
         self._fleet = Fleet(self.pool_id, self._books.launched, self._books.gone, self._books.answered)
         self._deadline = Deadline(self._fleet, dispatcher, self._books.extended)
         self._transports: dict[tuple[int, str], tuple[Seller, Transport]] = {}  # by node and id: two may have one id
-        self._rendezvous = Rendezvous()
+        self._rendezvous = Rendezvous(lambda: list(dispatcher.nodes.values()))
         self._early: list[tuple[Node, str]] = []
         self._working: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()

@@ -93,6 +93,7 @@ class SlotClient:
         self._flying: OrderedDict[int, Task] = OrderedDict()
         self._functions: OrderedDict[bytes, None] = OrderedDict()
         self._bundles: set[bytes] = set()
+        self._head: tuple[str, int] | None = None  # where node 0 is, if not where the slot was told at its start
 
     # tasks
 
@@ -123,6 +124,12 @@ class SlotClient:
         head = (sequence, encoded.digest, self._received, self._lines, ahead)
         parts += encode(Kind.TASK, task.number, head, [task.payload.data, *task.payload.buffers])
         self._link.send(parts)
+
+    def meet_at(self, head: tuple[str, int]) -> None:
+        """Tell the slot where node 0 is from now on; the tasks that are sent later know. The lock is held."""
+        self._head = head
+        if self._link is not None and self._open:
+            self._link.send(encode(Kind.HEAD, head=head))
 
     def sequence_of(self, task: Task) -> int | None:
         """The number under which the slot knows a task."""
@@ -244,6 +251,8 @@ class SlotClient:
         if fresh:
             self._lines = 0
         self._link.send(encode(Kind.RESUME, head=(self._received, self._lines)))
+        if self._head is not None:
+            self._link.send(encode(Kind.HEAD, head=self._head))
         self._functions = OrderedDict.fromkeys(holdings["functions"])
         self._bundles = set(holdings["modules"])
         known = {*holdings["done"], *holdings["recalled"], holdings["running"]}

@@ -74,6 +74,7 @@ class Kind(IntEnum):
     FORGET = 17  # c -> s       (digests,)
     EVENT = 18  # s -> c       (number of the line,), with an event that user code emitted
     RESUME = 19  # c -> s       (sequence, lines) received; answered with all that came after
+    HEAD = 20  # c -> s       (address, port) where node 0 can be met from now on
     CONFIGURE = 30  # c -> v       a dictionary: the cluster, the slots, the environment; answered with all deaths
     SLOT_UP = 31  # v -> c       (slot, generation)
     SLOT_DOWN = 32  # v -> c       a dictionary: which slot, how it died, what it was running

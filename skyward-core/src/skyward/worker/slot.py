@@ -98,6 +98,8 @@ class Slot:
             case Kind.FORGET:
                 for digest in head_of(frame):
                     self._functions.pop(digest, None)
+            case Kind.HEAD:
+                self._cluster.head_addr, self._cluster.head_port = head_of(frame)
 
     def _task(self, frame: Frame) -> None:
         sequence, digest, acknowledged, lines, ahead = head_of(frame)
