@@ -84,7 +84,7 @@ def moon(require: Any, sshd_path: list[str], tmp_path: Path, monkeypatch: pytest
         server.host = spi.KeyPair(told["ssh_keys"]["ed25519_private"], told["ssh_keys"]["ed25519_public"])
         server.authorise(*(spi.KeyPair("", public) for public in told["ssh_authorized_keys"]))
         server.start()
-        return server.port
+        return int(server.port)
 
     sdk = ModuleType("moon_sdk")
     sdk.Client = type("Client", (Client,), {"servers": {}, "start": staticmethod(start)})  # type: ignore[attr-defined]
