@@ -123,6 +123,26 @@ def bench() -> Bench:
     return Bench()
 
 
+def test_what_was_never_sent_is_told_from_what_may_have_run(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    bench.send(71)
+    connection.on_lost(None)
+    bench.send(72, 73)
+    assert [each.number for each in bench.slot.take_unsent()] == [72, 73]
+    assert [each.number for each in bench.slot.close()] == [71]
+
+
+def test_a_slot_is_told_of_a_new_head_at_once_and_again_on_each_connection(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    bench.slot.meet_at(("10.0.0.7", 29500))
+    bench.send(71)
+    assert [each.kind for each in wire.frames][1:] == [Kind.HEAD, Kind.FUNCTION, Kind.TASK]
+    assert head_of(wire.frames[1]) == ("10.0.0.7", 29500)
+    connection.on_lost(None)
+    _, wire = bench.connect()
+    assert [each.kind for each in wire.frames] == [Kind.RESUME, Kind.HEAD, Kind.FUNCTION, Kind.TASK]
+
+
 def test_nothing_is_sent_before_the_greeting(bench: Bench) -> None:
     connection, wire = bench.slot.connection(), Wire()
     connection.attach(wire)

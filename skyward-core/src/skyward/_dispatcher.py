@@ -215,14 +215,18 @@ class Dispatcher:
             if replaceable and self._events.wants(InstancePreempted):
                 self._events.emit(InstancePreempted(node.instance.id, node.index, why))
             held: list[Task] = []
+            unsent: list[Task] = []
             for slot in node.slots:
                 self._up.pop(slot.key, None)
                 self._scheduler.slot_down(slot.key)
+                unsent += slot.take_unsent()
                 held += slot.close()
             if replaceable and self.on_node_lost(node, why):
                 self._expected.add(node.index)
             for task in held:
                 self._retry_or_fail(task, _deaths.cut_off(task) if self._cut else _deaths.node_lost(task, node, why))
+            for task in reversed(unsent):
+                self._put_back(task)
             self._fail_homeless(node.index)
 
     def give_up(self, index: int) -> None:

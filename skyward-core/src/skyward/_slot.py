@@ -86,6 +86,7 @@ class SlotClient:
         self._death: dict[str, Any] | None = None
         self._successor: dict[str, Any] | None = None
         self._sequence = 0
+        self._sent = 0  # the last task that any link was given
         self._received = 0
         self._lines = 0
         self._raw_lines = 0
@@ -106,6 +107,7 @@ class SlotClient:
     def _transmit(self, sequence: int, task: Task, *, ahead: bool) -> None:
         if self._link is None or not self._open:
             return  # it goes out once the slot has been welcomed again
+        self._sent = max(self._sent, sequence)
         parts: list[Buffer] = []
         bundle = task.bundle
         if bundle.modules and bundle.digest not in self._bundles:
@@ -142,6 +144,11 @@ class SlotClient:
     def release(self, sequence: int) -> Task | None:
         """Take a task off the slot: it has ended, or was given back."""
         return self._flying.pop(sequence, None)
+
+    def take_unsent(self) -> list[Task]:
+        """Take off the tasks that were never sent, since there was no link: it is certain that they have not run."""
+        unsent = [sequence for sequence in self._flying if sequence > self._sent]
+        return [self._flying.pop(sequence) for sequence in unsent]
 
     @property
     def cancelled(self) -> list[int]:
