@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -53,49 +54,26 @@ def provider(base: str) -> Container:
 
 
 @pytest.fixture
-def left(podman: Callable[..., str]) -> Iterator[Callable[[], list[str]]]:
-    """Names of the containers and networks that came since the test began; there must be none at its end.
+def left(podman: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+    """Names of the containers and networks of the test's own pools; there must be none at its end.
 
-    Those of other programs that run beside this one are none of ours.
+    They are told from those of other programs by their owner: the test goes by a name of its own, and so do the clients
+    that it starts.
     """
-    others: set[str] = set()
+    name = f"tester-{secrets.token_hex(5)}"
+    monkeypatch.setenv("LOGNAME", name)
+    mine = ("--filter", f"label=skyward.owner={name}@{socket.gethostname()}", "--format")
 
-    def everything() -> set[str]:
-        found: set[str] = set()
-        for what in (("ps", "--all"), ("network", "ls")):
-            for each in json.loads(podman(*what, "--filter", "label=skyward.pool", "--format", "json") or "[]"):
-                client = (each.get("Labels") or each.get("labels"))["skyward.client"]
-                if client in others or _is_anothers(client):
-                    others.add(client)
-                else:
-                    found.add(each["Names"][0] if "Names" in each else each["name"])
-        return found
+    def found() -> list[str]:
+        networks = podman("network", "ls", *mine, "{{.Name}}").split()
+        return sorted((*podman("ps", "--all", *mine, "{{.Names}}").split(), *networks))
 
-    before = everything()
-
-    def came() -> list[str]:
-        return sorted(everything() - before)
-
-    yield came
-    after = came()
-    for name in after:
-        subprocess.run(("podman", "rm", "--force", name), capture_output=True)
-        subprocess.run(("podman", "network", "rm", name), capture_output=True)
+    yield found
+    after = found()
+    for each in after:
+        subprocess.run(("podman", "rm", "--force", each), capture_output=True)
+        subprocess.run(("podman", "network", "rm", each), capture_output=True)
     assert not after
-
-
-def _is_anothers(client: str) -> bool:
-    """Whether a client is no pool, or a process that lives and is neither this one nor one that this has started."""
-    _, _, process = client.partition("-")
-    number = process.partition("-")[0]
-    if not number.isdigit():
-        return True
-    while int(number) not in (0, os.getpid()):
-        try:
-            number = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1]
-        except OSError:
-            return False
-    return int(number) == 0
 
 
 @pytest.fixture
