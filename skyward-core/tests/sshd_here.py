@@ -309,6 +309,12 @@ class OverSshSession:
             shutil.rmtree(self.folder(name), ignore_errors=True)
             self._machines.pop(name, None)
 
+    async def extend(self, ids: Sequence[str], deadline: float, /) -> None:
+        self._identity = evolve(self._identity, deadline=deadline)
+        self._machines |= {
+            name: evolve(self._machines[name], deadline=deadline) for name in ids if name in self._machines
+        }
+
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         return [instance for instance in self._machines.values() if pool_id in (None, instance.pool_id)]
 
