@@ -52,7 +52,7 @@ class Client:
         [[*_, switch]] = told["runcmd"]
         subprocess.run(["sh", "-n"], input=switch, text=True, check=True)  # noqa: ASYNC221 - it takes milliseconds
         port = type(self).start(told)
-        server = {
+        server: dict[str, Any] = {
             "id": f"srv-{len(self.servers)}", "state": "on", "tags": dict(tags), "port": port,
             "address": "127.0.0.1", "private_address": "127.0.0.1",
         }  # fmt: skip
