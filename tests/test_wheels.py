@@ -21,15 +21,20 @@ MEMBERS = sorted(path.parent.name for path in ROOT.glob("skyward-*/pyproject.tom
 # What a user or an author of plugins imports from each package; a plugin has one module.
 SURFACES = {"skyward-core": ["skyward", "skyward.spi", "skyward.testing"]}
 
-# Run by the Python of the new environment: the plugin module loads, every public name resolves, and the data files of
-# the package are there.
+# Run by the Python of the new environment: the plugin module loads, every public name resolves or says which extra it
+# needs, and the data files of the package are there.
 PROBE = """
 import importlib, importlib.metadata, pathlib, sys
+def resolves(module, name):
+    try:
+        return hasattr(module, name)
+    except ValueError as error:
+        return "pip install 'skyward-core[ssh]'" in str(error)
 for point in importlib.metadata.entry_points(group="skyward"):
     point.load()
 for name in sys.argv[1:]:
     module = importlib.import_module(name)
-    missing = [public for public in getattr(module, "__all__", ()) if not hasattr(module, public)]
+    missing = [public for public in getattr(module, "__all__", ()) if not resolves(module, public)]
     assert not missing, (name, missing)
 root = pathlib.Path(importlib.import_module(sys.argv[1]).__file__).parent
 assert "site-packages" in root.parts, root
@@ -108,6 +113,8 @@ def test_a_wheel_installed_alone_offers_its_surface(
     command = [str(python), "-I", "-W", "error", "-c", PROBE, *surface]
     done = subprocess.run(command, cwd=tmp_path, env=clean_environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    told = subprocess.run([str(python.parent / "skyward"), "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("skyward 0."), told
     package = surface[0].partition(".")[0]
     data = {name for name in package_files(ROOT / distribution) if not name.endswith(".py")}
     assert {f"{package}{os.sep}{path}" for path in done.stdout.split()} == data
