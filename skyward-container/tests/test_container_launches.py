@@ -17,7 +17,7 @@ def test_when_every_other_launch_fails_the_pool_has_what_it_asked_for(
     pool: Any, flaky: Any, left: Any, story: Any
 ) -> None:
     broken = flaky(f"""
-        if [ "$1" = exec ]; then {COUNT}; [ $((n % 2)) = 1 ] || {{ echo 'no space left' >&2; exit 1; }}; fi
+        if [ "$1 $2" = "run --detach" ]; then {COUNT}; [ $((n % 2)) = 1 ] || {{ echo 'no space left' >&2; exit 1; }}; fi
     """)
 
     @sky.compute
@@ -35,7 +35,9 @@ def test_when_half_of_the_containers_cannot_be_had_it_says_how_many_and_why_and_
     pool: Any, flaky: Any, left: Any, podman: Any
 ) -> None:
     broken = flaky("""
-        case "$*" in exec*-[13]-*) echo 'no space left on device' >&2; exit 1;; esac
+        case "$1 $2 $*" in "run --detach "*" --name skyward-"*-[13]-????????" --user "*)
+            echo 'no space left on device' >&2; exit 1;;
+        esac
     """)
     with pytest.raises(sky.AllProvidersFailedError) as caught:
         pool(provider=broken, nodes=4).__enter__()
@@ -45,7 +47,7 @@ def test_when_half_of_the_containers_cannot_be_had_it_says_how_many_and_why_and_
 
 
 def test_a_pool_of_which_no_container_starts_says_why(pool: Any, flaky: Any) -> None:
-    broken = flaky("""if [ "$1" = exec ]; then echo 'no space left on device' >&2; exit 1; fi""")
+    broken = flaky("""if [ "$1 $2" = "run --detach" ]; then echo 'no space left on device' >&2; exit 1; fi""")
     with pytest.raises(sky.AllProvidersFailedError, match="no space left on device"):
         pool(provider=broken, nodes=2).__enter__()
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
-import tarfile
 import time
 from importlib import resources
 from typing import Any
@@ -24,7 +22,9 @@ LIMITS = _node.Limits(2, 10**9, 5 * 10**8)
 
 
 def command(**changes: Any) -> list[str]:
-    return _node.command("name", 3, IDENTITY, **{"image": "i", "switch": "text", "limits": LIMITS, **changes})
+    return _node.command(
+        "name", 3, IDENTITY, **{"image": "i", "switch": "text", "limits": LIMITS, "key": "k", **changes}
+    )
 
 
 def told(**changes: Any) -> dict[str, Any]:
@@ -81,14 +81,14 @@ def test_the_limits_of_the_pool_are_those_of_the_container() -> None:
 
 def test_the_switch_gets_the_remaining_life_and_the_lease_in_whole_seconds() -> None:
     identity = evolve(IDENTITY, deadline=time.time() + 1000)
-    *_, lifetime, lease = _node.command("n", 0, identity, image="i", switch="t", limits=LIMITS)
+    *_, lifetime, lease, _, _ = _node.command("n", 0, identity, image="i", switch="t", limits=LIMITS, key="k")
     assert lease == "2"
     assert 900 <= int(lifetime) <= 1000
 
 
 def test_a_pool_without_limits_gives_none_to_the_switch() -> None:
     identity = PoolIdentity(pool_id="p", owner="o", deadline=None, lease=None, token=b"")
-    assert _node.command("n", 0, identity, image="i", switch="t", limits=LIMITS)[-2:] == ["", ""]
+    assert _node.command("n", 0, identity, image="i", switch="t", limits=LIMITS, key="k")[-4:] == ["", "", "k", "n"]
     assert _node.labels(identity)["skyward.deadline"] == ""
 
 
@@ -96,12 +96,16 @@ def test_an_odd_pool_id_makes_a_name_that_engines_take() -> None:
     assert _node.network_of("a b/c:ü") == "skyward-a-b-c--"
 
 
-def test_the_secrets_are_in_the_files_alone_and_for_root_alone() -> None:
-    packed = _node.files("HOST KEY", "CLIENT KEY")
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        assert all(member.mode == 0o600 and member.uid == 0 for member in tar)
-        assert tar.getnames() == ["host_key", "authorized_keys", "sshd_config"]
-    assert not any("KEY" in word or "secret" in word for word in command())
+def test_the_command_that_starts_a_container_holds_no_secret() -> None:
+    assert not any("secret" in word for word in command())
+
+
+def test_a_nodes_own_words_are_told_from_those_of_others_in_a_log() -> None:
+    log = "no entropy\n::node:: a-1 key ssh-ed25519 AAA \n785c9ef39475 ::node:: a-11 failed no such file \n"
+    assert _node.host_key("a-1", log) == ("ssh-ed25519 AAA", "")
+    assert _node.host_key("a-11", log) == ("", "no such file")
+    assert _node.host_key("a-2", log) == _node.host_key("a.1", log) == ("", "")
+    assert _node.host_key("a", "::node:: a failed \n")[1]
 
 
 def test_variables_go_through_a_shell_as_they_are() -> None:

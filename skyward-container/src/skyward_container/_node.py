@@ -1,4 +1,4 @@
-"""One node as the engine sees it: the command that starts it, the files that it gets, and what its labels tell."""
+"""One node as the engine sees it: the command that starts it, and what its labels and its log tell."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from typing import Any
 from attrs import frozen
 
 from skyward.spi import Instance, InstanceState, Offer, PoolIdentity
-from skyward_container._archive import archive
 from skyward_container._environment import UNSET
 
 __all__ = [
     "CLIENT",
     "FOLDER",
     "POOL",
-    "START",
     "Limits",
     "command",
-    "files",
+    "host_key",
     "instance",
     "labels",
     "name_of",
@@ -37,36 +35,6 @@ DEADLINE, NODE = "skyward.deadline", "skyward.node"
 
 _LIVING = {"running": InstanceState.RUNNING, "paused": InstanceState.RUNNING, "restarting": InstanceState.RUNNING}
 _COMING = {"created": InstanceState.PENDING, "configured": InstanceState.PENDING, "initialized": InstanceState.PENDING}
-
-_SSHD = """\
-Port 22
-HostKey /run/skyward/host_key
-AuthorizedKeysFile /run/skyward/authorized_keys
-PidFile /run/skyward/sshd.pid
-AllowUsers root
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-StrictModes no
-UsePAM no
-UseDNS no
-PrintMotd no
-PrintLastLog no
-AllowStreamLocalForwarding yes
-LoginGraceTime 20
-MaxStartups 100
-ClientAliveInterval 5
-ClientAliveCountMax 3
-"""
-
-START = """\
-set -e
-umask 077
-tar -x -f - -C /run/skyward
-mkdir -p /run/sshd
-exec /usr/sbin/sshd -f /run/skyward/sshd_config
-"""
-"""Run in a container that has just been started, with the node's files on its standard input."""
 
 
 @frozen
@@ -94,8 +62,13 @@ def labels(identity: PoolIdentity) -> dict[str, str]:
     return {POOL: identity.pool_id, OWNER: identity.owner, CLIENT: identity.client, DEADLINE: deadline}
 
 
-def command(name: str, node: int, identity: PoolIdentity, *, image: str, switch: str, limits: Limits) -> list[str]:
-    """The engine's command that starts a container with nothing but its dead man's switch. It holds no secret."""
+def command(
+    name: str, node: int, identity: PoolIdentity, *, image: str, switch: str, limits: Limits, key: str
+) -> list[str]:
+    """The engine's command that starts a container: with its dead man's switch, and an SSH server that ``key`` opens.
+
+    ``key`` is the public half, and nothing else is a secret either.
+    """
     lifetime = "" if identity.deadline is None else str(max(math.ceil(identity.deadline - time.time()), 1))
     lease = "" if identity.lease is None else str(math.ceil(identity.lease))
     marks = [f"{key}={value}" for key, value in {**labels(identity), NODE: str(node)}.items()]
@@ -111,13 +84,23 @@ def command(name: str, node: int, identity: PoolIdentity, *, image: str, switch:
         *("--tmpfs", "/run/skyward:mode=0700"),
         # Removing it does not wait for a polite end.
         *("--stop-signal", "KILL"),
-        *("--entrypoint", "sh", image, "-c", switch, "skyward-node", lifetime, lease),
+        # Its first words are read there, so it must be one that can be read, whatever the engine is set to.
+        *("--log-driver", "json-file"),
+        *("--entrypoint", "sh", image, "-c", switch, "skyward-node", lifetime, lease, key, name),
     ]
 
 
-def files(host_key: str, client_key: str) -> bytes:
-    """What a node's SSH server needs, as a tar for `START`."""
-    return archive({"host_key": host_key, "authorized_keys": client_key + "\n", "sshd_config": _SSHD})
+def host_key(name: str, log: str) -> tuple[str, str]:
+    """What a container has said of its SSH server: its public key, and what is the matter if it has none.
+
+    Both are empty as long as it has said nothing. ``log`` may be mixed with the logs of others, where
+    podman puts the container's id before each line.
+    """
+    found = re.search(rf"^(?:\S+ )?::node:: {re.escape(name)} (key|failed) (.*)$", log, re.MULTILINE)
+    if found is None:
+        return "", ""
+    said = found[2].strip()
+    return (said, "") if found[1] == "key" else ("", said or "it does not say why")
 
 
 def instance(found: Mapping[str, Any], offers: Mapping[str, Offer]) -> Instance:

@@ -12,6 +12,7 @@ from attrs import evolve
 from skyward import Transient, Unavailable
 from skyward.spi import Instance, InstanceState, LaunchRequest, Offer, PoolIdentity
 from skyward_container import _deadline, _node
+from skyward_container._first_words import host_keys
 from skyward_container._image import NodeImage, default_base, node_image, switch
 from skyward_container._networks import Networks
 
@@ -40,7 +41,7 @@ class ContainerSession:
         self._engine = engine
         self._networks = Networks(engine, identity)
         self._key: KeyPair | None = None
-        self._host_keys: dict[str, str] = {}  # by the container's name, the public key that it was given
+        self._host_keys: dict[str, str] = {}  # by the container's name, the public key of its server
         self._offers: dict[str, Offer] = {}
         self._moved: dict[str, float] = {}  # by name, the deadlines that are not those of the labels any more
         self._variables: dict[str, str] = {}
@@ -73,46 +74,50 @@ class ContainerSession:
                 *(self._start(node, request, image) for node in request.nodes), return_exceptions=True
             )
         self._variables = image.variables
-        started = [outcome for outcome in outcomes if isinstance(outcome, str)]
+        started = [outcome for outcome in outcomes if isinstance(outcome, Instance)]
         failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-        found = list((await self.describe(started)).values()) if started else []
-        living = [each for each in found if each.state is not InstanceState.GONE]
+        keys = await host_keys(self._engine, [each.id for each in started])
+        self._host_keys |= {name: key for name, key in keys.items() if isinstance(key, str)}
+        if silent := [name for name in keys if name not in self._host_keys]:
+            await self._remove(*silent)
+            failures += [error for error in keys.values() if not isinstance(error, str)]
         for failure in failures:
             _log.warning("a container could not be started: %s", failure)
-        if not living:
-            raise (
-                failures[0]
-                if failures
-                else Unavailable(f"the containers ended as soon as they were started: see `{self._engine.name} events`")
-            )
-        return living
+        if not self._host_keys.keys() & keys.keys():
+            raise failures[0] if failures else Unavailable("no container was asked for")
+        return [each for each in started if each.id not in silent]
 
-    async def _start(self, node: int, request: LaunchRequest, image: NodeImage) -> str:
-        """Start one container and its SSH server; its name. What fails is removed."""
+    async def _start(self, node: int, request: LaunchRequest, image: NodeImage) -> Instance:
+        """Start one container. What fails is removed."""
         from skyward.spi import new_key_pair
 
         name = _node.name_of(self._identity.pool_id, node)
-        host_key = new_key_pair(name)
         if self._key is None:
             self._key = new_key_pair(f"skyward {self._identity.pool_id}")
         spec = request.spec
         memory = None if spec.memory_gb is None else int(spec.memory_gb * 1e9)
         limits = _node.Limits(spec.cpu, memory, (memory or self._engine.memory) // 2)
-        files = _node.files(host_key.private, self._key.public)
+        command = _node.command(
+            name, node, self._identity, image=image.tag, switch=switch(), limits=limits, key=self._key.public
+        )
         try:
-            await self._do(*_node.command(name, node, self._identity, image=image.tag, switch=switch(), limits=limits))
-            await self._do("exec", "--interactive", name, "sh", "-c", _node.START, stdin=files)
+            answer = await self._engine.ask(*command, whole=True)
+            if answer.status:
+                raise Unavailable(f"`{self._engine.name} run` failed: {answer.words}")
         except (Transient, Unavailable):
             await self._remove(name)
             raise
-        self._host_keys[name] = host_key.public
         self._offers[name] = request.offer
-        return name
-
-    async def _do(self, *arguments: str, stdin: bytes = b"") -> None:
-        answer = await self._engine.ask(*arguments, stdin=stdin, whole=True)
-        if answer.status:
-            raise Unavailable(f"`{self._engine.name} {arguments[0]}` failed: {answer.words}")
+        return Instance(
+            id=name,
+            state=InstanceState.PENDING,
+            pool_id=self._identity.pool_id,
+            node=node,
+            offer=request.offer,
+            deadline=self._identity.deadline,
+            owner=self._identity.owner,
+            client=self._identity.client,
+        )
 
     async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
         """What the engine says of the containers with these names."""

@@ -1,8 +1,13 @@
 # The first process of a node: its dead man's switch, which needs neither a client nor anything installed, and what
-# keeps its SSH server running. The container ends with this process, and its engine removes it.
+# starts its SSH server and keeps it running. The container ends with this process, and its engine removes it.
 #
 #     $1  seconds to live; empty for no limit
 #     $2  seconds without a client after which it ends; empty for no limit
+#     $3  the client's public key
+#     $4  the container's name
+#
+# The server's key is made here and never leaves. Its public half, or what is the matter, is said in the container's log,
+# where only whoever commands the engine can have it from, and that nobody else can have written.
 #
 # Until the supervisor is there, a connection to the SSH server is the client's word. The supervisor keeps the lease
 # and the deadline itself, so that the client can move them; when it has ended, so has the node. A supervisor that was
@@ -29,9 +34,43 @@ alive() { # process number -> whether it does something
     case $stat in *") Z "* | *") X "*) return 1 ;; esac
 }
 
+serve() { # the client's public key
+    umask 077
+    printf '%s\n' "$1" >$run/authorized_keys
+    cat >$run/sshd_config <<%%
+Port 22
+HostKey $run/host_key
+AuthorizedKeysFile $run/authorized_keys
+PidFile $run/sshd.pid
+AllowUsers root
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+StrictModes no
+UsePAM no
+UseDNS no
+PrintMotd no
+PrintLastLog no
+AllowStreamLocalForwarding yes
+LoginGraceTime 20
+MaxStartups 100
+ClientAliveInterval 5
+ClientAliveCountMax 3
+%%
+    [ -d /run/sshd ] || mkdir -p /run/sshd
+    ssh-keygen -q -t ed25519 -N '' -C '' -f $run/host_key && /usr/sbin/sshd -f $run/sshd_config
+}
+
 uptime
 heard=$now last=$now supervisor='' ended=0
 end=${1:+$((now + $1))}
+
+if words=$(serve "$3" 2>&1); then
+    read -r key <$run/host_key.pub
+    printf '::node:: %s key %s\n' "$4" "$key"
+else
+    printf '::node:: %s failed %s\n' "$4" "$(printf %s "$words" | tr '\n' ' ')"
+fi
 
 while sleep 1; do
     uptime
