@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
-import signal
 import subprocess
-import sys
-import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -163,29 +159,6 @@ def test_an_ssh_server_that_is_killed_is_started_again(pool: Any, left: Any, pod
         assert count() >> running == 2  # the same process
 
 
-@pytest.mark.slow
-def test_an_engine_that_is_gone_at_the_end_names_the_container_and_it_ends_itself(
-    pool: Any, flaky: Any, left: Any, gone: Any, podman: Podman, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from skyward import _teardown
-
-    monkeypatch.setattr(_teardown, "_PATIENCE", 5.0)
-    broken = flaky("""if [ -e "$folder/away" ]; then echo 'Cannot connect to the engine' >&2; exit 125; fi""")
-    with (
-        pytest.raises(sky.SkywardError, match="Cannot connect to the engine") as caught,
-        pool(provider=broken, lease=5),
-    ):
-        [name, *_] = [name for name in left() if name.count("-") > 2]
-        Path(broken.binary).with_name("away").touch()
-    assert name in str(caught.value)
-    gone([name], 5 + 10)
-    for network in left():
-        podman("network", "rm", network)
-
-
-# ---- clients that are killed -----------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def gone(podman: Podman) -> Callable[[list[str], float], None]:
     """Waits until containers are gone; fails if they are not within so many seconds."""
@@ -204,87 +177,21 @@ def gone(podman: Podman) -> Callable[[list[str], float], None]:
     return wait
 
 
-@pytest.fixture
-def client(provider: Container, tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Starts programs with pools of one container and a lease of two seconds."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(block: str) -> subprocess.Popen[str]:
-        program = tmp_path / "client.py"
-        program.write_text(
-            "import skyward as sky, sys, time\n"
-            "from skyward_container import Container\n"
-            f"pool = sky.ComputePool({provider!r}, lease=2, display='quiet')\n"
-            "def say(*words): print(*words, flush=True)\n" + textwrap.dedent(block)
-        )
-        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
-        process = subprocess.Popen(
-            [sys.executable, str(program)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-STAGES = {
-    "launching": "pool.on(sky.InstanceLaunching, lambda _: say('now')); pool.__enter__()",
-    "booting": "pool.on(sky.BootstrapStarting, lambda _: say('now')); pool.__enter__()",
-    "bootstrapping": "pool.on(sky.BootstrapPhase, lambda _: say('now')); pool.__enter__()",
-    "running": """
-        @sky.compute
-        def wait(): print('begun'); time.sleep(1000)
-        pool.on(sky.LogLine, lambda _: say('now'))
-        with pool: wait() >> pool
-    """,
-    "tearing down": "pool.on(sky.PoolStopping, lambda _: say('now'))\nwith pool: pass",
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_client_that_is_killed_leaves_no_container(
-    stage: str, client: Any, gone: Any, podman: Podman, left: Any, tmp_path: Path
+def test_an_engine_that_is_gone_at_the_end_names_the_container_and_it_ends_itself(
+    pool: Any, flaky: Any, left: Any, gone: Any, podman: Podman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = client(STAGES[stage])
-    assert process.stdout.readline() == "now\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    shutil.rmtree(tmp_path / "state", ignore_errors=True)  # what it had noted is lost, too
-    # Commands of the engine that were on their way go on by themselves.
-    while any("podman" in line and "skyward-" in line and "conmon" not in line for line in _commands()):
-        threading.Event().wait(0.05)
-    gone([name for name in left() if name.count("-") > 2], 2 + 10)
+    from skyward import _teardown
+
+    monkeypatch.setattr(_teardown, "_PATIENCE", 5.0)
+    broken = flaky("""if [ -e "$folder/away" ]; then echo 'Cannot connect to the engine' >&2; exit 125; fi""")
+    with (
+        pytest.raises(sky.SkywardError, match="Cannot connect to the engine") as caught,
+        pool(provider=broken, lease=5),
+    ):
+        [name, *_] = [name for name in left() if name.count("-") > 2]
+        Path(broken.binary).with_name("away").touch()
+    assert name in str(caught.value)
+    gone([name], 5 + 10)
     for network in left():
         podman("network", "rm", network)
-
-
-def _commands() -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:
-            continue
-    return found
-
-
-def test_the_network_of_a_dead_client_is_removed_by_the_next(client: Any, pool: Any, gone: Any, left: Any) -> None:
-    process = client(STAGES["running"])
-    assert process.stdout.readline() == "now\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    gone([name for name in left() if name.count("-") > 2], 2 + 10)
-    assert len(left()) == 1
-    with pool():
-        pass
-    assert not left()
