@@ -12,21 +12,23 @@ import contextlib
 import heapq
 import itertools
 import logging
+import math
 import os
 import selectors
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Buffer, Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Buffer, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from skyward._interrupts import shield
 from skyward.errors import ProtocolError
 from skyward.worker.protocol import FrameError, FrameReader, Kind, head_of
 
 if TYPE_CHECKING:
-    from skyward.spi.transport import Receiver
+    from skyward._guest_loop import GuestLoop
+    from skyward.spi.transport import Receiver, Watcher
 
 __all__ = ["Reactor", "SocketLink"]
 
@@ -56,6 +58,8 @@ class Reactor:
         self._closed = False
         self._wake_lock = threading.Lock()  # the pipe's number may be another file's once it is closed
         self._turning = threading.Lock()  # held by the thread that waits on the sockets
+        self._turner = 0  # which one that is, by its identifier
+        self._guest: GuestLoop | None = None  # what of asyncio is turned with the sockets
         self._invited = False
         self._rounds = 0
         self.busy: Callable[[], bool] = lambda: True  # whether anybody waits for what may arrive; set by the dispatcher
@@ -89,6 +93,39 @@ class Reactor:
             self._guard(function)
         self._resume.set()
 
+    def now(self, function: Callable[[], None]) -> None:
+        """Run ``function`` here if nobody is at work on the sockets, else as soon as whoever is has time for it."""
+        if self._turner == threading.get_ident():
+            self._calls.append(function)
+        elif shield.covers_this_thread() and self._turning.acquire(blocking=False):
+            self._turner = threading.get_ident()
+            try:
+                self._calls.append(function)  # behind what may have been left there a moment ago
+                while self._calls:
+                    self._guard(self._calls.popleft())
+            finally:
+                self._turner = 0
+                self._turning.release()
+        else:
+            self.call(function)
+
+    async def run[T](self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work`` on the reactor's own loop, which it is given with the first such work; see ``Wire.run``."""
+        from skyward._guest_loop import GuestLoop, on_loop
+
+        with self._wake_lock:
+            if self._closed:
+                work.close()
+                raise ConnectionError("the pool has ended")
+            if self._guest is None:
+                self._guest = guest = GuestLoop()
+                self._selector.register(guest, selectors.EVENT_READ, guest)
+        return await on_loop(self._guest, work, self.resume)
+
+    def watch(self, connection: socket.socket, watcher: Watcher) -> None:
+        """Call ``watcher`` when there is something to read; see ``Wire.watch``."""
+        self._selector.register(connection, selectors.EVENT_READ, watcher)
+
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Run ``function`` on the reactor's thread after ``seconds``."""
         due = (time.monotonic() + seconds, next(self._count), function)
@@ -119,12 +156,14 @@ class Reactor:
         So a result goes straight to the thread that waits for it. To be called inside the shield: it is opened for
         the waiting alone, so that an interrupt is raised from here and leaves the reactor whole.
         """
-        if not shield.covers_this_thread() or not self._turning.acquire(blocking=False):
-            self._invited = shield.covers_this_thread()  # for the next time
+        able = shield.covers_this_thread() and (self._guest is None or not _a_loop_runs_here())
+        if not able or not self._turning.acquire(blocking=False):
+            self._invited = able  # for the next time
             with shield.window():
                 while not done.acquire(timeout=_LOOK_UP):
                     pass
             return
+        self._turner = threading.get_ident()
         try:
             self._rounds += 1
             while not done.acquire(blocking=False):
@@ -135,6 +174,7 @@ class Reactor:
                     shield.shut()
                 self._handle(ready)
         finally:
+            self._turner = 0
             self._turning.release()
             if self.busy():
                 self._resume.set()
@@ -146,7 +186,11 @@ class Reactor:
     def _run(self) -> None:
         while not self._closing:
             with self._turning:
-                self._handle(self._selector.select(self._until_next()))
+                self._turner = threading.get_ident()
+                ready = self._selector.select(self._until_next())
+                self._resume.clear()  # what was asked of it up to now is seen to in this round
+                self._handle(ready)
+                self._turner = 0
             if self._invited and not self.busy():
                 self._stand_by()
         with self._turning:
@@ -163,7 +207,10 @@ class Reactor:
         self._invited = False
 
     def _until_next(self) -> float | None:
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+        due = self._timers[0][0] if self._timers else math.inf
+        if self._guest is not None and self._guest.due < due:
+            due = self._guest.due
+        return None if due == math.inf else max(0.0, due - time.monotonic())
 
     def _handle(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         """Call back what is ready and what is due."""
@@ -177,6 +224,8 @@ class Reactor:
                     key.data.ready(events)
                 except Exception:  # noqa: BLE001  one receiver's failure is not the others'
                     _log.exception("an internal callback failed; please report this")
+        if self._guest is not None and self._guest.due <= time.monotonic():
+            self._guard(self._guest.ready)
         while self._calls:
             self._guard(self._calls.popleft())
         while self._timers and self._timers[0][0] <= time.monotonic():
@@ -184,8 +233,10 @@ class Reactor:
 
     def _end(self) -> None:
         for key in list(self._selector.get_map().values()):
-            if key.data is not None:
+            if key.data is not None and key.data is not self._guest:
                 key.data.close()
+        if self._guest is not None:
+            self._guard(self._guest.close)
         with self._wake_lock:
             self._closed = True
             os.close(self._wake_read)
@@ -200,6 +251,12 @@ class Reactor:
             function()
         except Exception:  # noqa: BLE001  one callback's failure is not the others'
             _log.exception("an internal callback failed; please report this")
+
+
+def _a_loop_runs_here() -> bool:
+    from skyward._guest_loop import a_loop_runs_here
+
+    return a_loop_runs_here()
 
 
 def _second(ready: tuple[selectors.SelectorKey, int]) -> bool:

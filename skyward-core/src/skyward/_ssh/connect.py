@@ -53,6 +53,8 @@ class Connection:
     ssh: asyncssh.SSHClientConnection
     pulse: Pulse
     hops: tuple[asyncssh.SSHClientConnection, ...]
+    is_direct: bool
+    """Whether it goes over a TCP connection of its own, and not through a host or a program."""
 
     @property
     def is_open(self) -> bool:
@@ -90,7 +92,7 @@ async def connect(address: SshAddress, keys: HostKeys) -> Connection:
         except BaseException:
             await _close(ssh)
             raise
-        return Connection(ssh, Pulse(ssh, say), hops)
+        return Connection(ssh, Pulse(ssh, say), hops, is_direct=not hops and not settings.proxy_command)
     except BaseException:
         await _close(*reversed(hops))
         raise

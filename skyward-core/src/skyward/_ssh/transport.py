@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import hashlib
-import socket
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -14,10 +13,12 @@ import asyncssh
 
 from skyward import _discovery, _payload
 from skyward._asking import persistently, together
+from skyward._guest_loop import on_loop
 from skyward._ssh import start
-from skyward._ssh.bridge import Bridge
 from skyward._ssh.connect import Connection, Denied, Hopeless, connect
 from skyward._ssh.hostkeys import HostKeys
+from skyward._ssh.lane import Lane, open_lane
+from skyward._ssh.link import MAX_PACKET, WINDOW, ChannelLink
 from skyward._ssh.progress import Said
 from skyward._ssh.remote import run, upload
 from skyward._surroundings import Surroundings, client_surroundings
@@ -27,7 +28,6 @@ from skyward.model.image import Image
 from skyward.model.ssh import SshAddress
 from skyward.spi.provider import PoolIdentity
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
-from skyward.worker.greeting import roomy
 from skyward.worker.protocol import Kind, encode
 
 __all__ = ["SshTransport"]
@@ -53,7 +53,7 @@ class SshTransport:
         name: names the node on the machine; of letters, digits and hyphens.
         address: where its SSH server is, and what it and the client know of each other.
         identity: the pool's, for the supervisor's lease, deadline and token.
-        wire: serves the local ends of the links.
+        wire: the pool's own thread, on whose loop the connection is.
         packages: further import packages that travel along: what a plugin's own package imports there beside skyward
             and what skyward needs.
         root: the folder there for everything that is installed; ``None`` for ``/opt/skyward``, or ``~/.skyward`` where
@@ -91,16 +91,22 @@ class SshTransport:
         self._keys = HostKeys(address)
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
-        self._bridges: set[Bridge] = set()
+        self._lane: Lane | None = None
+        self._links: set[ChannelLink] = set()
         self._greeting = b"".join(encode(Kind.HELLO, raw_head=identity.token))
-        self._control: socket.socket | None = None  # a channel that nobody has asked for yet
+        self._control: ChannelLink | None = None  # a channel that nobody has asked for yet
         self._served = False
         self._closed = False
+        self._home: asyncio.AbstractEventLoop | None = None  # the pool's, on which its provider is asked
 
     # making it ready
 
     async def bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step] = (), /) -> Interpreter:
         """Run the image's script there and start the supervisor. A connection that drops meanwhile is made again."""
+        self._home = asyncio.get_running_loop()
+        return await self._wire.run(self._bootstrap(image, report, steps))
+
+    async def _bootstrap(self, image: Image, report: PhaseReport, steps: Sequence[Step]) -> Interpreter:
         client = client_surroundings()
         said = Said(image, report, client.secrets)
         try:
@@ -209,14 +215,19 @@ class SshTransport:
 
     async def open(self, name: str, receiver: Receiver, /) -> Link:
         """Open a channel to a socket of the node, over a new connection if the last one is gone."""
+        self._home = asyncio.get_running_loop()
+        return await self._wire.run(self._open(name, receiver))
+
+    async def _open(self, name: str, receiver: Receiver) -> Link:
         try:
-            here = await self._leading_to(name)
+            link = await self._leading_to(name)
         except Hopeless as error:
             raise NodeLost(str(error)) from error
-        return self._wire.add(here, receiver)
+        link.lead_to(receiver)
+        return link
 
-    async def _leading_to(self, name: str) -> socket.socket:
-        """A socket of this machine that leads to one there, with the greeting sent."""
+    async def _leading_to(self, name: str) -> ChannelLink:
+        """A link to a socket there, with the greeting sent, to which nobody listens yet."""
         connection = await self._connected()
         if name == "control" and self._control is not None:
             control, self._control = self._control, None
@@ -228,30 +239,16 @@ class SshTransport:
                 await self._raise_if_ended()
             raise
 
-    async def _channel(self, connection: Connection, name: str) -> socket.socket:
-        here, near = socket.socketpair()
-        made: list[Bridge] = []
-
-        def bridge() -> Bridge:
-            made.append(Bridge(near, connection.pulse))
-            return made[0]
-
+    async def _channel(self, connection: Connection, name: str) -> ChannelLink:
+        link = ChannelLink(self._wire, self._lane, connection.pulse, self._greeting)
+        path = f"{self._folder}/{name}.sock"
         try:
-            for end in (here, near):
-                end.setblocking(False)
-                roomy(end)
-            await connection.ssh.create_unix_connection(bridge, f"{self._folder}/{name}.sock")
-            here.send(self._greeting)
-        except BaseException as error:
-            here.close()
-            if not made:
-                near.close()  # else the bridge does
-            if isinstance(error, (OSError, asyncssh.Error)):
-                reason = getattr(error, "reason", "") or error
-                raise ConnectionError(f"{name} of {self._name} cannot be reached: {reason}") from error
-            raise
-        self._bridges = {other for other in self._bridges if not other.ended.is_set()} | {made[0]}
-        return here
+            await connection.ssh.create_unix_connection(lambda: link, path, window=WINDOW, max_pktsize=MAX_PACKET)
+        except (OSError, asyncssh.Error) as error:
+            reason = getattr(error, "reason", "") or error
+            raise ConnectionError(f"{name} of {self._name} cannot be reached: {reason}") from error
+        self._links = {other for other in self._links if not other.ended.is_set()} | {link}
+        return link
 
     async def _raise_if_ended(self, phase: str = "") -> None:
         """Raise if the supervisor there has ended, with its last words: ``NodeLost``, in a phase ``BootstrapError``."""
@@ -272,6 +269,7 @@ class SshTransport:
                     self._connection = None
                     await connection.close()
                 connection = await self._connect()
+                self._lane = open_lane(connection.ssh, self._wire) if connection.is_direct else None
                 await self._open_control(connection)
                 self._connection = connection
             return connection
@@ -281,12 +279,22 @@ class SshTransport:
             return await connect(self._address, self._keys)
         except ConnectionError as error:
             try:
-                ended = self._ended is not None and await self._ended()
+                ended = self._ended is not None and await self._asked()
             except ProviderError:  # nobody knows
                 ended = False
             if ended:
                 raise NodeLost(f"the machine of {self._name} has ended: its provider may say why ({error})") from error
             raise
+
+    async def _asked(self) -> bool:
+        """What the provider says, which belongs to the pool's loop."""
+        assert self._ended is not None
+        ended = self._ended
+
+        async def ask() -> bool:
+            return await ended()
+
+        return await on_loop(self._home or asyncio.get_running_loop(), ask())
 
     async def _open_control(self, connection: Connection) -> None:
         """Open the control channel before any other, for whoever asks for it next.
@@ -305,13 +313,17 @@ class SshTransport:
 
     async def close(self) -> None:
         """Let what was sent last go out, and close the connection."""
+        with contextlib.suppress(ConnectionError):
+            await self._wire.run(self._close())
+
+    async def _close(self) -> None:
         self._closed = True
         if self._control is not None:
             self._control.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN):
-                for bridge in list(self._bridges):
-                    await bridge.ended.wait()
+                for link in list(self._links):
+                    await link.ended.wait()
         async with self._connecting:
             connection, self._connection = self._connection, None
         if connection is not None:

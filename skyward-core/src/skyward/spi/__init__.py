@@ -13,7 +13,7 @@ from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec, Market
 from skyward.spi.integration import Integration
 from skyward.spi.provider import Capabilities, LaunchRequest, PoolIdentity, Provider, Session
-from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Transport, Wire
+from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Transport, Watcher, Wire
 
 if TYPE_CHECKING:
     from skyward._asking import shielded
@@ -97,6 +97,7 @@ __all__ = [
     "Surroundings",
     "Tranche",
     "Transport",
+    "Watcher",
     "Wire",
     "building",
     "cache_folder",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Buffer, Callable, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Awaitable, Buffer, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import frozen
 
@@ -14,7 +14,7 @@ from skyward.worker.protocol import Frame
 if TYPE_CHECKING:
     from skyward.model.bootstrap import Step
 
-__all__ = ["Interpreter", "Link", "PhaseReport", "Receiver", "Transport", "Wire"]
+__all__ = ["Interpreter", "Link", "PhaseReport", "Receiver", "Transport", "Watcher", "Wire"]
 
 type PhaseReport = Callable[[str, Literal["started", "completed"], float | None], None]
 """Called with a bootstrap phase, its state, and on completion the seconds that it took."""
@@ -58,11 +58,52 @@ class Link(Protocol):
         """Close this end; ``on_lost`` is not called for it."""
 
 
+class Watcher(Protocol):
+    """Is told that a socket can be read. Called on the transport's own thread: it must not block."""
+
+    @property
+    def first(self) -> bool:
+        """Whether it goes before the links to slots that are ready at the same time."""
+        ...
+
+    def ready(self, events: int, /) -> None:
+        """There is something to read, or the end of it; ``events`` is as of ``selectors``."""
+
+    def close(self) -> None:
+        """The pool ends: let go of the socket."""
+
+
 class Wire(Protocol):
-    """The pool's own thread for input and output, for a transport that ends in sockets of this machine."""
+    """The pool's own thread for input and output.
+
+    A transport that ends in sockets of this machine needs ``add`` only. The others are for one that is built on
+    asyncio: what belongs to a connection then runs between two rounds of that thread, be it as a coroutine (``run``),
+    by a call (``now``) or because something has come (``watch``), and never two of these at the same time. A caller
+    that waits for a result takes the thread's place meanwhile, so none of it may depend on the thread.
+    """
 
     def add(self, connection: socket.socket, receiver: Receiver, /) -> Link:
         """Watch a connected stream socket, hand its frames to ``receiver``, and return the link to write on."""
+        ...
+
+    async def run[T](self, work: Coroutine[Any, Any, T], /) -> T:
+        """Await a coroutine on the asyncio loop of that thread. A cancellation is passed on to it, and its end awaited.
+
+        Raises:
+            ConnectionError: the pool has ended.
+        """
+        ...
+
+    def now(self, function: Callable[[], None], /) -> None:
+        """Call ``function``, from any thread: at once if nobody else is at work there, else soon, in order."""
+        ...
+
+    def watch(self, connection: socket.socket, watcher: Watcher, /) -> None:
+        """Tell ``watcher`` when a non-blocking socket can be read; to be called there."""
+        ...
+
+    def forget(self, connection: socket.socket, /) -> None:
+        """Stop watching a socket, and close it; to be called there."""
         ...
 
 

@@ -1,0 +1,341 @@
+"""Frames over a channel: none lost, none out of order, whichever way they take through asyncssh or past it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skyward._reactor import Reactor
+from skyward._ssh import lane as lanes
+from skyward._ssh.connect import connect
+from skyward._ssh.hostkeys import HostKeys
+from skyward._ssh.lane import Lane, open_lane
+from skyward._ssh.link import ChannelLink
+from skyward.errors import ProtocolError
+from skyward.worker.protocol import Frame, FrameReader, Kind, encode
+
+MIB = 1 << 20
+GREETING = b"".join(encode(Kind.HELLO, raw_head=b"token"))
+
+
+class Far:
+    """A Unix socket as a node has them; what it accepts is served by ``serve`` on a thread, behind the greeting."""
+
+    def __init__(self, folder: Path, serve: Callable[[socket.socket], None]) -> None:
+        self.path = str(folder / f"far-{secrets.token_hex(4)}.sock")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen()
+        self._serve = serve
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
+
+    def _accept(self) -> None:
+        peer, _ = self._listener.accept()
+        with peer:
+            peer.settimeout(60)
+            assert read(peer, len(GREETING)) == GREETING
+            self._serve(peer)
+
+    def close(self) -> None:
+        self.thread.join(30)
+        self._listener.close()
+        os.unlink(self.path)
+
+
+class Ear:
+    """Keeps what arrives."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.errors: list[Exception | None] = []
+        self._changed = threading.Condition()
+
+    def on_frame(self, frame: Frame) -> None:
+        with self._changed:
+            self.frames.append(frame)
+            self._changed.notify_all()
+
+    def on_lost(self, error: Exception | None) -> None:
+        with self._changed:
+            self.errors.append(error)
+            self._changed.notify_all()
+
+    async def wait(self, frames: int = 0, errors: int = 0) -> None:
+        def waiting() -> None:
+            with self._changed:
+                assert self._changed.wait_for(lambda: len(self.frames) >= frames and len(self.errors) >= errors, 60)
+
+        await asyncio.to_thread(waiting)
+
+
+@pytest.fixture
+def far(sshd: Any) -> Iterator[Callable[..., Far]]:
+    made: list[Far] = []
+
+    def make(serve: Callable[[socket.socket], None]) -> Far:
+        made.append(Far(sshd.folder, serve))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture(params=["short way", "asyncssh alone"])
+def short(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "short way")
+
+
+def through(
+    server: Any, path: str, use: Callable[[ChannelLink, Ear], Awaitable[None]], *, short: bool = True, port: int = 0
+) -> Lane | None:
+    """Await ``use`` with a link to that path there and what listens to it; returns the lane."""
+    reactor = Reactor("test-io")
+
+    async def there() -> tuple[Any, Lane | None, ChannelLink]:
+        address = server.address(port=port) if port else server.address()
+        connection = await connect(address, HostKeys(address))
+        lane = open_lane(connection.ssh, reactor) if short else None
+        link = ChannelLink(reactor, lane, connection.pulse, GREETING)
+        await connection.ssh.create_unix_connection(lambda: link, path)
+        return connection, lane, link
+
+    async def end(connection: Any, link: ChannelLink) -> None:
+        async with asyncio.timeout(60):
+            await link.ended.wait()
+        await connection.close()
+
+    async def work() -> Lane | None:
+        connection, lane, link = await reactor.run(there())
+        ear = Ear()
+
+        async def listen() -> None:
+            link.lead_to(ear)
+
+        await reactor.run(listen())
+        await use(link, ear)
+        link.close()
+        await reactor.run(end(connection, link))
+        return lane
+
+    try:
+        return asyncio.run(work())
+    finally:
+        reactor.close()
+
+
+def read(peer: socket.socket, count: int) -> bytes:
+    parts = []
+    while count:
+        parts.append(peer.recv(min(count, MIB)))
+        assert parts[-1], "the other end closed too early"
+        count -= len(parts[-1])
+    return b"".join(parts)
+
+
+def frames_of(peer: socket.socket, count: int) -> list[Frame]:
+    reader, frames = FrameReader(), list[Frame]()
+    while len(frames) < count:
+        got = peer.recv_into(reader.get_buffer())
+        assert got, "the other end closed too early"
+        frames += reader.advance(got)
+    return frames
+
+
+def echo(count: int) -> Callable[[socket.socket], None]:
+    def serve(peer: socket.socket) -> None:
+        for frame in frames_of(peer, count):
+            for part in encode(frame.kind, frame.number, None, frame.buffers):
+                peer.sendall(part)
+        assert peer.recv(1) == b""
+
+    return serve
+
+
+def some_frames() -> list[bytes]:
+    """Bodies that fall on either side of all the limits, small ones among the large."""
+    sizes = [0, 1, 200, 4096, 3 * MIB + 1, 5, 7, 9, 1 << 15, (1 << 15) + 1, 256 << 10, (256 << 10) + 1, 12 * MIB, 1]
+    return [secrets.token_bytes(size) for size in sizes]
+
+
+def test_frames_go_both_ways_whole_and_in_order(sshd: Any, far: Any, short: bool) -> None:
+    bodies = some_frames()
+    there = far(echo(len(bodies)))
+
+    async def use(link: ChannelLink, ear: Ear) -> None:
+        for number, body in enumerate(bodies):
+            link.send(encode(Kind.TASK, number, None, [body]))
+        await ear.wait(frames=len(bodies))
+        assert [frame.number for frame in ear.frames] == list(range(len(bodies)))
+        assert [bytes(frame.buffers[0]) for frame in ear.frames] == bodies
+
+    lane = through(sshd, there.path, use, short=short)
+    assert (lane is not None) == short
+
+
+def test_frames_go_on_whole_while_new_keys_are_agreed_upon(make_sshd: Any, short: bool, tmp_path: Path) -> None:
+    server = make_sshd("RekeyLimit 1M")
+    bodies = some_frames()
+    there = Far(server.folder, echo(len(bodies)))
+    keys: list[object] = []
+
+    async def use(link: ChannelLink, ear: Ear) -> None:
+        if link._lane is not None:
+            keys.append(link._lane._ssh._recv_encryption)
+        for number, body in enumerate(bodies):
+            link.send(encode(Kind.TASK, number, None, [body]))
+        await ear.wait(frames=len(bodies))
+        assert [bytes(frame.buffers[0]) for frame in ear.frames] == bodies
+        if link._lane is not None:
+            assert link._lane._open
+            keys.append(link._lane._ssh._recv_encryption)
+
+    try:
+        through(server, there.path, use, short=short)
+    finally:
+        there.close()
+    assert not short or keys[0] is not keys[1]
+
+
+def test_what_was_sent_before_this_end_was_closed_still_arrives(sshd: Any, far: Any, short: bool) -> None:
+    body = secrets.token_bytes(8 * MIB)
+    arrived: list[Frame] = []
+
+    def take(peer: socket.socket) -> None:
+        arrived.extend(frames_of(peer, 1))
+        assert peer.recv(1) == b""
+
+    async def use(link: ChannelLink, ear: Ear) -> None:
+        link.send(encode(Kind.TASK, 7, None, [body]))
+
+    there = far(take)
+    through(sshd, there.path, use, short=short)
+    there.thread.join(30)
+    assert [bytes(frame.buffers[0]) for frame in arrived] == [body]
+
+
+def test_what_was_sent_before_the_far_end_was_closed_still_arrives_and_then_its_end(
+    sshd: Any, far: Any, short: bool
+) -> None:
+    body = secrets.token_bytes(8 * MIB)
+
+    async def use(link: ChannelLink, ear: Ear) -> None:
+        await ear.wait(frames=1, errors=1)
+        assert bytes(ear.frames[0].buffers[0]) == body
+        assert ear.errors == [None]
+
+    def give(peer: socket.socket) -> None:
+        peer.sendall(b"".join(encode(Kind.RESULT, 1, None, [body])))
+
+    through(sshd, far(give).path, use, short=short)
+
+
+def test_a_far_end_that_does_not_read_holds_the_channel_up_and_nothing_is_copied(
+    sshd: Any, far: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, full, size = threading.Event(), threading.Event(), 64 * MIB
+    pause = ChannelLink.pause_writing
+
+    def told(link: ChannelLink) -> None:
+        pause(link)
+        full.set()
+
+    monkeypatch.setattr(ChannelLink, "pause_writing", told)
+
+    def late(peer: socket.socket) -> None:
+        go_on.wait(60)
+        assert frames_of(peer, 1)[0].number == 7
+        assert peer.recv(1) == b""
+
+    async def use(link: ChannelLink, ear: Ear) -> None:
+        body = bytes(size)
+        link.send(encode(Kind.TASK, 7, None, [body]))
+        await asyncio.to_thread(full.wait, 60)  # until the window is used up
+        own: Any = link._chan
+        assert own.get_write_buffer_size() <= MIB
+        assert all(memoryview(part).obj is body for parts in link._queue for part in parts)
+        go_on.set()
+
+    through(sshd, far(late).path, use)
+
+
+def test_a_refusal_and_nonsense_end_the_link_with_the_reason(sshd: Any, far: Any) -> None:
+    said = [b"".join(encode(Kind.REFUSED, head="the token is not this node's")), b"nonsense" * 10]
+    for words, reason in zip(said, ["the token is not this node's", "does not speak"], strict=True):
+
+        async def use(link: ChannelLink, ear: Ear, reason: str = reason) -> None:
+            await ear.wait(errors=1)
+            [error] = ear.errors
+            assert isinstance(error, ProtocolError)
+            assert reason in str(error)
+
+        def serve(peer: socket.socket, words: bytes = words) -> None:
+            peer.sendall(words)
+            assert peer.recv(1) == b""
+
+        through(sshd, far(serve).path, use)
+
+
+def test_a_connection_that_is_cut_is_told_once(sshd: Any, far: Any, make_relay: Any, short: bool) -> None:
+    relay = make_relay(sshd.port)
+
+    async def use(link: ChannelLink, ear: Ear) -> None:
+        relay.cut()
+        await ear.wait(errors=1)
+        link.send(encode(Kind.PING))
+        link.close()
+        assert len(ear.errors) == 1
+
+    there = far(lambda peer: peer.recv(1))
+    through(sshd, there.path, use, short=short, port=relay.port)
+
+
+def test_a_packet_that_was_tampered_with_ends_the_connection(
+    sshd: Any, far: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_short = Lane._short
+    bent: list[int] = []
+
+    def bend(lane: Lane, begin: int, after: int) -> Any:
+        if after - begin > 1000 and not bent:
+            bent.append(after - begin)
+            lane._space[begin + 500] ^= 1
+        return read_short(lane, begin, after)
+
+    monkeypatch.setattr(Lane, "_short", bend)
+
+    async def use(link: ChannelLink, ear: Ear) -> None:
+        link.send(encode(Kind.TASK, 7, None, [bytes(10_000)]))
+        await ear.wait(errors=1)
+        assert "MAC" in str(ear.errors[0])
+        assert not ear.frames
+
+    def serve(peer: socket.socket) -> None:
+        for frame in frames_of(peer, 1):
+            peer.sendall(b"".join(encode(frame.kind, frame.number, None, frame.buffers)))
+
+    through(sshd, far(serve).path, use)
+    assert bent
+
+
+def test_versions_of_asyncssh_that_the_short_way_was_not_tried_with_go_without_it(
+    sshd: Any, far: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import asyncssh
+
+    monkeypatch.setattr(asyncssh, "__version__", ".".join(map(str, lanes._TOO_NEW)) + ".0")
+
+    async def use(link: ChannelLink, ear: Ear) -> None:
+        link.send(encode(Kind.PING, 7))
+        await ear.wait(frames=1)
+
+    assert through(sshd, far(echo(1)).path, use) is None
