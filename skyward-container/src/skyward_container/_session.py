@@ -88,6 +88,14 @@ class ContainerSession:
         return [each for each in started if each.id not in silent]
 
     async def _start(self, node: int, request: LaunchRequest, image: NodeImage) -> Instance:
+        """Start one container; once more if the engine fails, which it may for want of a moment's patience."""
+        try:
+            return await self._start_once(node, request, image)
+        except Unavailable as error:
+            _log.info("a container for node %d is started again: %s", node, error)
+            return await self._start_once(node, request, image)
+
+    async def _start_once(self, node: int, request: LaunchRequest, image: NodeImage) -> Instance:
         """Start one container. What fails is removed."""
         from skyward.spi import new_key_pair
 
