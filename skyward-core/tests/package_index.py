@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import re
@@ -109,7 +110,8 @@ class PackageIndex:
         request.send_header("Content-Length", str(len(content)))
         request.end_headers()
         if request.command != "HEAD":
-            request.wfile.write(content)
+            with contextlib.suppress(ConnectionError):  # whoever has no room for it goes away
+                request.wfile.write(content)
 
     def _content(self, path: str) -> tuple[str, bytes | None]:
         kind, _, rest = path.strip("/").partition("/")

@@ -110,7 +110,7 @@ def test_uv_comes_from_an_index_by_whatever_program_is_there(
 def test_credentials_of_a_named_index_come_from_its_variables(shell: Shell, index: PackageIndex) -> None:
     shell.real("python3")
     index.password = "p@ss/w:rd %&"
-    variables = {"UV_INDEX_OUR_OWN_USERNAME": index.user, "UV_INDEX_OUR_OWN_PASSWORD": index.password}
+    variables: dict[str, Any] = {"UV_INDEX_OUR_OWN_USERNAME": index.user, "UV_INDEX_OUR_OWN_PASSWORD": index.password}
     status, output = shell.run(UV_DEFAULT_INDEX=f"our-own=http://{index.host}/simple", **variables)
     assert status == 0, output
     assert shell.version() == "uv 0.12.1"

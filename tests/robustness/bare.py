@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sshd_here import free_port
 
 from skyward._reactor import Reactor
 from skyward._ssh import SshTransport, new_key_pair
+from skyward.model.bootstrap import Step
 from skyward.model.image import Image
 from skyward.model.ssh import SshAddress
 from skyward.spi.provider import PoolIdentity
@@ -149,13 +150,13 @@ class Bare:
         if state == "started":
             self.begins(phase)
 
-    def becomes_a_node(self, image: Image, user: str = "root", **options: Any) -> None:
+    def becomes_a_node(self, image: Image, user: str = "root", *, steps: Sequence[Step] = (), **options: Any) -> None:
         """Make it ready, and hear its supervisor."""
 
         async def work() -> None:
             transport = self.transport(user, **options)
             try:
-                await transport.bootstrap(image, self.report)
+                await transport.bootstrap(image, self.report, steps)
                 ear = Ear()
                 link = await transport.open("control", ear)
                 link.send(encode(Kind.PING))

@@ -117,8 +117,7 @@ begin() { # name, hash, the later phases -> whether there is something to do
 }
 finish() {
     command="write $root/markers/$name"
-    printf '%s\n' "$hash" >"$root/markers/$name.new"
-    [ "$(cat "$root/markers/$name.new")" = "$hash" ] || fail "the marker could not be written: no space left on device"
+    printf '%s\n' "$hash" | cat >"$root/markers/$name.new" # cat, unlike a shell, says what went wrong
     mv "$root/markers/$name.new" "$root/markers/$name"
     command=''
     uptime
@@ -204,7 +203,7 @@ site=''
 for each in "$root"/venv/lib/python*/site-packages; do [ ! -d "$each" ] || site=$each; done
 [ -n "$site" ] || site=$("$root/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 command="write $site/skyward.pth and $root/bin/skyward-node"
-printf '%s\n' "$root/payload/back" >"$site/skyward.pth"
+printf '%s\n' "$root/payload/back" | cat >"$site/skyward.pth"
 cat >"$root/bin/skyward-node.new" <<%%
 #!/bin/sh
 export PYTHONPATH="$root/payload/front\${{PYTHONPATH:+:\$PYTHONPATH}}"
