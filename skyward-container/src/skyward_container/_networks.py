@@ -63,13 +63,16 @@ class Networks:
     async def remove_of(self, names: Sequence[str]) -> None:
         """Remove the networks of containers, unless others are in them: an engine refuses that by itself."""
         async with self._turn:
-            for network in dict.fromkeys(name.rsplit("-", 2)[0] for name in names):
+            networks = dict.fromkeys(name.rsplit("-", 2)[0] for name in names)
+            for network in networks:
                 if not network.startswith("skyward-") or (network == self._name and self._users):
                     continue
                 made, self._made = self._made, self._made and network != self._name  # it may go though this is cut off
                 with contextlib.suppress(Transient):
                     answer = await self._engine.ask("network", "rm", network, whole=True)
                     self._made = made and (network != self._name or bool(answer.status))
+            if set(networks) - {self._name}:  # this session ends what others left behind
+                await self._tidy()
 
     async def _tidy(self) -> None:
         """Remove what clients left behind that are known to be dead: containers end themselves, networks do not."""
