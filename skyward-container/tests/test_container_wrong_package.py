@@ -19,7 +19,7 @@ from skyward.errors import BootstrapError
     ],
 )
 def test_the_error_has_the_phase_the_command_and_the_words_of_the_program_and_the_machine_is_gone(
-    pool: Any, left: Any, wrong: dict[str, list[str]], phase: str, command: str, words: str
+    pool: Any, left: Any, wrong: Any, phase: str, command: str, words: str
 ) -> None:
     with pytest.raises(BootstrapError, match=words) as caught, pool(image=sky.Image(**wrong)):
         pass

@@ -81,7 +81,7 @@ def test_progress_is_told_apart_from_other_output() -> None:
 
 
 # What uv does as far as the later phases look at it: an environment with a Python of its own.
-UV = 'case $1 in --version) echo uv 99.1.2;; esac'
+UV = "case $1 in --version) echo uv 99.1.2;; esac"
 VENV = f'{UV}\ncase $1 in venv) shift 4; exec {base_python()} -m venv --without-pip "$@";; esac'
 
 
@@ -97,6 +97,7 @@ class Machine:
         self.calls.touch()
         self.upload(b"")
         self.program("apt-get", "")
+        self.program("sleep", "")
         self.program("sudo", 'shift 2; exec "$@"')
         # It runs beside the script: whoever reads this waits until it was called.
         self.armed = folder / "armed"
@@ -189,6 +190,25 @@ def test_a_phase_that_fails_names_its_command_and_is_run_again_with_what_follows
     assert states(progress, "completed") == list(PHASES[1:])
 
 
+@pytest.mark.parametrize(
+    ("phase", "program", "call"),
+    [("deps", "uv", "pip*"), ("skyward", "tar", "*"), ("server", "chmod", "*"), ("volumes", "mkdir", "*/volumes")],
+)
+def test_a_script_whose_shell_is_killed_in_a_phase_is_whole_after_the_next_run(
+    machine: Machine, phase: str, program: str, call: str
+) -> None:
+    instead = VENV if program == "uv" else f'exec /usr/bin/{program} "$@"'
+    machine.program(program, f'case "$*" in {call}) kill -9 $PPID; exit 1;; esac\n{instead}')
+    code, progress, _ = machine.run(Image())
+    assert (code, progress[-1]) == (-9, Progress(phase, "started"))
+    machine.program(program, instead)
+    code, progress, output = machine.run(Image())
+    assert code == 0, output
+    done = PHASES.index(phase)
+    assert states(progress, "kept") == list(PHASES[:done])
+    assert states(progress, "completed") == list(PHASES[done:])
+
+
 def test_a_change_of_the_packages_redoes_them_and_what_is_built_on_them(machine: Machine) -> None:
     assert machine.run(Image(pip=["six"]))[0] == 0
     machine.program("uv", f"{UV}\ncase $1 in pip) exit 2;; esac")
@@ -254,6 +274,9 @@ def test_a_ttl_arms_a_shutdown_before_anything_else_and_a_second_run_does_not_mo
     deadline = (machine.root / "run" / "ttl").read_text()
     machine.run(FULL, ttl=9000)
     assert (machine.root / "run" / "ttl").read_text() == deadline
+    (machine.root / "run" / "ttl").write_text("another-start 17\n")  # as a snapshot of the machine would have it
+    machine.run(FULL, ttl=700)
+    assert "sleep 700; shutdown -h now" in machine.armed.read_text()
 
 
 def test_without_a_ttl_nothing_is_armed(machine: Machine) -> None:
