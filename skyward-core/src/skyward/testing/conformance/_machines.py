@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 
+from skyward._reactor import Reactor
 from skyward.model.instance import Instance, InstanceState
-from skyward.spi.transport import Link, Receiver
+from skyward.spi.transport import Wire
 from skyward.testing.conformance._account import Account
-from skyward.testing.conformance._guarded import asked, living
+from skyward.testing.conformance._guarded import Guarded, asked, living
 from skyward.testing.conformance._kit import Broken, check, skip
 from skyward.testing.conformance._plain import is_plain
 from skyward.testing.conformance._rules import ProviderRules, needs, on_loop
@@ -129,8 +129,15 @@ class MachineRules(ProviderRules):
     async def test_a_running_machine_has_a_road(self, account: Account) -> None:
         session = await account.open()
         [machine] = await account.running(session, await account.launch(session, 0))
+        wire = Reactor("conformance-io")
         try:
-            road = session.raw.transport(machine, _NoWire())
+            await self._look_at_road(account, session, machine, wire)
+        finally:
+            wire.close()
+
+    async def _look_at_road(self, account: Account, session: Guarded, machine: Instance, wire: Wire) -> None:
+        try:
+            road = session.raw.transport(machine, wire)
         except Exception as error:
             raise Broken(
                 f"transport raised {type(error).__name__}: {error} for a running machine; connect in open of the road, "
@@ -175,15 +182,6 @@ class MachineRules(ProviderRules):
             )
 
         await account.until(alive, account.patience + lease)
-
-
-class _NoWire:
-    """The pool's thread for input and output, which nobody needs before a link is opened."""
-
-    def add(self, connection: socket.socket, receiver: Receiver, /) -> Link:
-        """Refuse: nothing is connected here."""
-        del connection, receiver
-        raise ConnectionError("no link is opened here")
 
 
 def _ids(machines: Iterable[Instance]) -> list[str]:
