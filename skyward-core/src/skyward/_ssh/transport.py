@@ -168,7 +168,7 @@ class SshTransport:
         except OSError as error:
             raise BootstrapError(
                 f"{self._name} could not be made ready: {error}", phase="skyward", command=f"write {self._root}/{name}"
-            ) from error
+            ) from None  # the machine answers: this is no sign that it is lost
 
     async def _try_out(self) -> None:
         """See that the supervisor, which listens now, can be reached through the server."""
