@@ -204,7 +204,7 @@ class ContainerSession:
             self._identity,
             wire,
             folder=_node.FOLDER,
-            variables=self._variables,
+            variables={**self._variables, "SKYWARD_PAYLOAD": _node.PAYLOAD},
             ended=ended,
         )
 

@@ -7,6 +7,9 @@ changed. What it reads from its environment:
 ``SKYWARD_ROOT``
     The folder of everything that it makes; ``/opt/skyward`` when unset. It holds ``bin``, ``venv``, ``payload``,
     ``volumes``, and ``payload.tar.gz``, which the client puts there before it runs the script.
+``SKYWARD_PAYLOAD``
+    Another folder for what the archive holds, on a disk that takes many small files more quickly. It must last as long
+    as the rest does.
 ``SKYWARD_RUN``
     The folder of what must not outlive a reboot; ``/run/skyward`` when unset.
 ``Image.install_variables()``

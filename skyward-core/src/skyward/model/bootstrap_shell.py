@@ -19,6 +19,7 @@ say() { printf '::skyward:: %s %s %s\n' "$name" "$1" "${2:-}"; }
 trap 'status=$?; [ "$status" = 0 ] || { say clock "$(date +%s)"; say failed "$command"; }' EXIT
 
 root=${SKYWARD_ROOT:-/opt/skyward}
+payload=${SKYWARD_PAYLOAD:-$root/payload}
 command="mkdir -p $root/bin $root/markers"
 mkdir -p "$root/bin" "$root/markers"
 command=''
@@ -105,14 +106,16 @@ install $* on it, or name another one"
     apt_get install --no-install-recommends "$@"
 }
 uptime() { { read -r now _ </proc/uptime; } 2>/dev/null || now=0; now=${now%.*}; }
-held() { [ "$(cat "$root/markers/$1" 2>/dev/null)" = "$2" ]; }
+held() { { read -r was <"$root/markers/$1"; } 2>/dev/null && [ "$was" = "$2" ]; }
 begin() { # name, hash, the later phases -> whether there is something to do
     name=$1 hash=$2
     uptime
     begun=$now
     shift 2
     if held "$name" "$hash"; then say kept; return 1; fi
-    for stale in "$name" "$@"; do rm -f "$root/markers/$stale"; done # what is built on it falls with it
+    for stale in "$name" "$@"; do # what is built on it falls with it
+        if [ -e "$root/markers/$stale" ]; then rm "$root/markers/$stale"; fi
+    done
     say started
 }
 finish() {
@@ -188,11 +191,11 @@ run uv pip install --python "$root/venv/bin/python" --requirement "$root/require
 
 SKYWARD = r"""
 [ -e "$archive" ] || fail "$archive is missing: the client puts it there before it runs this script"
-rm -rf "$root/payload.new"
-run mkdir "$root/payload.new"
-run tar -xzf "$archive" -C "$root/payload.new"
-rm -rf "$root/payload"
-run mv "$root/payload.new" "$root/payload"
+rm -rf "$payload.new"
+run mkdir "$payload.new"
+run tar -xzf "$archive" -C "$payload.new"
+rm -rf "$payload"
+run mv "$payload.new" "$payload"
 """
 
 # The client's skyward stands first on the path; what it needs stands last, so that the image's own versions win.
@@ -203,10 +206,10 @@ site=''
 for each in "$root"/venv/lib/python*/site-packages; do [ ! -d "$each" ] || site=$each; done
 [ -n "$site" ] || site=$("$root/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 command="write $site/skyward.pth and $root/bin/skyward-node"
-printf '%s\n' "$root/payload/back" | cat >"$site/skyward.pth"
+printf '%s\n' "$payload/back" | cat >"$site/skyward.pth"
 cat >"$root/bin/skyward-node.new" <<%%
 #!/bin/sh
-export PYTHONPATH="$root/payload/front\${{PYTHONPATH:+:\$PYTHONPATH}}"
+export PYTHONPATH="$payload/front\${{PYTHONPATH:+:\$PYTHONPATH}}"
 exec "$root/venv/bin/python" -P -m {module} "\$@"
 %%
 chmod 755 "$root/bin/skyward-node.new"
@@ -214,5 +217,5 @@ mv "$root/bin/skyward-node.new" "$root/bin/skyward-node"
 """
 
 VOLUMES = r"""
-run mkdir -p "$root/volumes"
+[ -d "$root/volumes" ] || run mkdir "$root/volumes"
 """
