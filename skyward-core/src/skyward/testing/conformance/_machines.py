@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 
-from skyward._reactor import Reactor
+from skyward._reactor import Reactor, SocketLink
 from skyward.model.instance import Instance, InstanceState
-from skyward.spi.transport import Wire
+from skyward.spi.transport import Receiver, Wire
 from skyward.testing.conformance._account import Account
 from skyward.testing.conformance._guarded import Guarded, asked, living
 from skyward.testing.conformance._kit import Broken, check, skip
@@ -129,7 +130,7 @@ class MachineRules(ProviderRules):
     async def test_a_running_machine_has_a_road(self, account: Account) -> None:
         session = await account.open()
         [machine] = await account.running(session, await account.launch(session, 0))
-        wire = Reactor("conformance-io")
+        wire = _NoLinks("conformance-io")
         try:
             await self._look_at_road(account, session, machine, wire)
         finally:
@@ -182,6 +183,15 @@ class MachineRules(ProviderRules):
             )
 
         await account.until(alive, account.patience + lease)
+
+
+class _NoLinks(Reactor):
+    """A pool's thread for input and output, before a link is opened."""
+
+    def add(self, connection: socket.socket, receiver: Receiver, /) -> SocketLink:
+        """Refuse: nothing is connected here."""
+        del connection, receiver
+        raise ConnectionError("no link is opened here")
 
 
 def _ids(machines: Iterable[Instance]) -> list[str]:
