@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-__all__ = ["GuestLoop", "a_loop_runs_here", "on_loop"]
+__all__ = ["GuestLoop", "on_loop"]
 
 _LAST_PATIENCE = 10.0
 """Seconds that what still runs on the loop may take to end, once it is cancelled."""
@@ -48,6 +48,11 @@ class GuestLoop(asyncio.SelectorEventLoop):
         self._eager = _Eager()
         super().__init__(self._eager)
         self._eager.loop = self
+
+    @staticmethod
+    def kept_out() -> bool:
+        """Whether this thread runs a loop already, and so cannot turn this one."""
+        return events._get_running_loop() is not None
 
     def fileno(self) -> int:
         """The selector's own file, readable when one of those in it is ready."""
@@ -96,11 +101,6 @@ async def _end_others() -> None:
         task.cancel()
     if others:
         await asyncio.wait(others, timeout=_LAST_PATIENCE)
-
-
-def a_loop_runs_here() -> bool:
-    """Whether this thread runs a loop already, and so cannot turn another one."""
-    return events._get_running_loop() is not None
 
 
 async def on_loop[T](

@@ -156,7 +156,7 @@ class Reactor:
         So a result goes straight to the thread that waits for it. To be called inside the shield: it is opened for
         the waiting alone, so that an interrupt is raised from here and leaves the reactor whole.
         """
-        able = shield.covers_this_thread() and (self._guest is None or not _a_loop_runs_here())
+        able = shield.covers_this_thread() and (self._guest is None or not self._guest.kept_out())
         if not able or not self._turning.acquire(blocking=False):
             self._invited = able  # for the next time
             with shield.window():
@@ -251,12 +251,6 @@ class Reactor:
             function()
         except Exception:  # noqa: BLE001  one callback's failure is not the others'
             _log.exception("an internal callback failed; please report this")
-
-
-def _a_loop_runs_here() -> bool:
-    from skyward._guest_loop import a_loop_runs_here
-
-    return a_loop_runs_here()
 
 
 def _second(ready: tuple[selectors.SelectorKey, int]) -> bool:

@@ -54,6 +54,23 @@ def open_lane(ssh: asyncssh.SSHClientConnection, wire: Wire) -> Lane | None:
     return Lane(ssh, wire)
 
 
+class _Key:
+    """The cipher of one direction, made once for each of its keys."""
+
+    __slots__ = ("_gcm", "_of")
+
+    _gcm: AESGCM
+
+    def __init__(self) -> None:
+        self._of: object = None
+
+    def gcm(self, encryption: Any) -> AESGCM:
+        """That of asyncssh's object, which keeps the count of the packets."""
+        if encryption is not self._of:
+            self._of, self._gcm = encryption, AESGCM(encryption._cipher._key)
+        return self._gcm
+
+
 class Lane:
     """See the module. All of it is called by the wire alone. asyncssh reads only where its loop runs, since it starts
     tasks then; writing is possible anywhere there.
@@ -67,7 +84,7 @@ class Lane:
         self._transport: asyncio.Transport = ssh._transport
         self._send, self._take = ssh.send_packet, ssh.data_received  # asyncssh's own
         self._channels: dict[int, Any] = {}
-        self._keys: dict[str, tuple[object, AESGCM]] = {}
+        self._out, self._in = _Key(), _Key()
         self._space = memoryview(bytearray(_SPACE))
         self._filled = 0
         self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
@@ -104,30 +121,24 @@ class Lane:
             if self._filled:
                 self._take(self._space[: self._filled].tobytes())
 
-    def _key(self, way: str, encryption: Any) -> AESGCM:
-        """The cipher of one direction, made once for each of its keys."""
-        known = self._keys.get(way)
-        if known is None or known[0] is not encryption:
-            known = self._keys[way] = encryption, AESGCM(encryption._cipher._key)
-        return known[1]
-
     # outwards
 
-    def write(self, chan: asyncssh.SSHUNIXChannel[bytes], data: memoryview) -> None:
+    def write(self, chan: asyncssh.SSHUNIXChannel[bytes], data: bytes | memoryview) -> None:
         """Write to a channel. What its window does not allow waits in it, and in no second place.
 
         Raises:
             OSError: the channel is not open.
         """
         own: Any = chan
+        rest = memoryview(data)
         if own._send_state == "open" and not own._send_buf:
-            while data and own._send_window and self._is_free():
-                piece = data[: min(own._send_window, own._send_pktsize)]
+            while rest and own._send_window and self._is_free():
+                piece = rest[: min(own._send_window, own._send_pktsize)]
                 own._send_window -= len(piece)
                 self._packet(own._send_chan, piece)
-                data = data[len(piece) :]
-        if data:
-            chan.write(data.tobytes())
+                rest = rest[len(piece) :]
+        if rest:
+            chan.write(rest.tobytes())
 
     def _is_free(self) -> bool:
         """Whether data may be sent: not while new keys are agreed upon, nor when it is time for that."""
@@ -151,7 +162,7 @@ class Lane:
         length = _COUNT.pack(_START.size + size + padding)
         encryption = ssh._send_encryption
         cipher = encryption._cipher
-        sealed = self._key("out", encryption).encrypt(cipher._iv, b"".join((start, data, os.urandom(padding))), length)
+        sealed = self._out.gcm(encryption).encrypt(cipher._iv, b"".join((start, data, os.urandom(padding))), length)
         cipher._update_iv()
         ssh._send_seq = (ssh._send_seq + 1) & 0xFFFFFFFF
         ssh._rekey_bytes_sent += len(sealed)
@@ -236,9 +247,7 @@ class Lane:
         cipher = encryption._cipher
         middle = begin + _COUNT.size
         try:
-            plain = self._key("in", encryption).decrypt(
-                cipher._iv, self._space[middle:after], self._space[begin:middle]
-            )
+            plain = self._in.gcm(encryption).decrypt(cipher._iv, self._space[middle:after], self._space[begin:middle])
         except InvalidTag:
             return None
         if len(plain) < _START.size:

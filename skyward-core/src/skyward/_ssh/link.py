@@ -79,6 +79,9 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
 
     def _write(self, chan: asyncssh.SSHUNIXChannel[bytes], parts: Sequence[Buffer]) -> None:
         """Give the channel the next piece; what is left goes back to the front of the queue."""
+        if len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) <= _PIECE and not self._queue:  # as mostly
+            self._give(chan, parts[0])
+            return
         first = memoryview(parts[0]).cast("B")
         rest = parts[1:]
         if len(first) > _PIECE:
@@ -96,10 +99,13 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
                 first = memoryview(b"".join(short))
         if rest:
             self._queue.appendleft(rest)
+        self._give(chan, first)
+
+    def _give(self, chan: asyncssh.SSHUNIXChannel[bytes], data: bytes | memoryview) -> None:
         if self._lane is None:
-            chan.write(first.tobytes())
+            chan.write(bytes(data))
         else:
-            self._lane.write(chan, first)
+            self._lane.write(chan, data)
 
     def pause_writing(self) -> None:
         """The channel has enough for now."""
