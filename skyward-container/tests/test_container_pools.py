@@ -117,8 +117,8 @@ def test_an_image_without_what_it_takes_is_named(pool: Any) -> None:
 
 
 def test_without_an_engine_local_nodes_are_named(pool: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(sky.SkywardError, match=r"no container engine answers.*sky\.Local\(\)"):
+    with monkeypatch.context() as patch, pytest.raises(sky.SkywardError, match=r"no container engine.*sky\.Local\(\)"):
+        patch.setenv("PATH", str(tmp_path))
         pool(provider=Container()).__enter__()
 
 
