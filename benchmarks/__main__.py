@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks._measure import Table
 
-NAMES = ("latency", "throughput", "array", "closure", "imports", "first", "cycle", "ssh")
+NAMES = ("latency", "throughput", "array", "closure", "imports", "first", "cycle", "ssh", "containers", "many")
 README = Path(__file__).with_name("README.md")
 MARKS = ("<!-- figures: written by `make bench ARGS=--write` -->", "<!-- end of the figures -->")
 
@@ -51,13 +51,14 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a program's second start is measured, not its very first
     where = machine()
     print(where, flush=True)
-    tables = []
+    tables: list[Table] = []
     for name in chosen.names or NAMES:
         print(f"\n... {name}", end="", file=sys.stderr, flush=True)
-        table = importlib.import_module(f"benchmarks.{name}").measure(quick=chosen.quick)
+        measured = importlib.import_module(f"benchmarks.{name}").measure(quick=chosen.quick)
         print("\r", end="", file=sys.stderr)
-        print(re.sub("^### ", "", f"\n{table.text()}", flags=re.MULTILINE), flush=True)
-        tables.append(table)
+        for table in [measured] if isinstance(measured, Table) else measured:
+            print(re.sub("^### ", "", f"\n{table.text()}", flags=re.MULTILINE), flush=True)
+            tables.append(table)
     if chosen.write:
         write(where, tables)
 
