@@ -167,7 +167,10 @@ class SshTransport:
             raise
         except OSError as error:
             raise BootstrapError(
-                f"{self._name} could not be made ready: {error}", phase="skyward", command=f"write {self._root}/{name}"
+                f"{self._name} could not be made ready: {error}",
+                phase="skyward",
+                command=f"write {self._root}/{name}",
+                output=str(error),
             ) from None  # the machine answers: this is no sign that it is lost
 
     async def _try_out(self) -> None:
