@@ -188,7 +188,7 @@ class MachineRules(ProviderRules):
 class _NoLinks(Reactor):
     """A pool's thread for input and output, before a link is opened."""
 
-    def add(self, connection: socket.socket, receiver: Receiver, /) -> SocketLink:
+    def add(self, connection: socket.socket, receiver: Receiver) -> SocketLink:
         """Refuse: nothing is connected here."""
         del connection, receiver
         raise ConnectionError("no link is opened here")
