@@ -18,7 +18,7 @@ from skyward._ssh import start
 from skyward._ssh.connect import Connection, Denied, Hopeless, connect
 from skyward._ssh.hostkeys import HostKeys
 from skyward._ssh.lane import Lane, open_lane
-from skyward._ssh.link import MAX_PACKET, WINDOW, ChannelLink
+from skyward._ssh.link import WINDOW, ChannelLink
 from skyward._ssh.progress import Said
 from skyward._ssh.remote import run, upload
 from skyward._surroundings import Surroundings, client_surroundings
@@ -246,7 +246,7 @@ class SshTransport:
         link = ChannelLink(self._wire, self._lane, connection.pulse, self._greeting)
         path = f"{self._folder}/{name}.sock"
         try:
-            await connection.ssh.create_unix_connection(lambda: link, path, window=WINDOW, max_pktsize=MAX_PACKET)
+            await connection.ssh.create_unix_connection(lambda: link, path, window=WINDOW)
         except (OSError, asyncssh.Error) as error:
             reason = getattr(error, "reason", "") or error
             raise ConnectionError(f"{name} of {self._name} cannot be reached: {reason}") from error
