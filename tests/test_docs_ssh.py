@@ -49,7 +49,7 @@ class Client:
         head, _, settings = user_data.partition("\n")
         assert head == "#cloud-config"
         told = json.loads(settings)
-        [[*_, switch]] = told["runcmd"]
+        [[*_, switch]] = told["bootcmd"]
         subprocess.run(["sh", "-n"], input=switch, text=True, check=True)  # noqa: ASYNC221 - it takes milliseconds
         port = type(self).start(told)
         server: dict[str, Any] = {
