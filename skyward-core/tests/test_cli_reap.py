@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -15,11 +14,11 @@ from typing import Any
 
 import pytest
 from attrs import frozen
+from command_line import ledgers
 from plugin_fakes import Install
 from road_fakes import FakeProvider, Hang, Journey, VirtualLoop, run
 
 import skyward as sky
-from skyward import _cli
 from skyward._accounts import claimed
 from skyward._client import this_client
 from skyward._ledger import state_folder
@@ -37,10 +36,6 @@ from skyward.spi import ProviderDescriptor, hookimpl
 def skyward_providers():
     return [ProviderDescriptor(name=name, settings=make) for name, make in clouds_under_test.made.items()]
 """
-
-
-def ledgers() -> list[str]:
-    return sorted(os.listdir(state_folder())) if state_folder().exists() else []
 
 
 @pytest.fixture
@@ -77,26 +72,13 @@ def clouds(install: Install, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         cloud.close()
 
 
-@pytest.fixture
-def skyward(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command line in this process: exit status, output, errors. Local nodes of others are not seen."""
-    monkeypatch.setattr("skyward._local_processes._environments", lambda: iter(()))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        status = _cli.main(arguments)
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return call
-
-
 # what it does
 
 
 @pytest.mark.parametrize("ledger", [True, False], ids=["by the ledger", "by the tags"])
-def test_what_a_dead_client_left_is_listed_and_then_removed(clouds: Any, skyward: Any, ledger: bool) -> None:
+def test_what_a_dead_client_left_is_listed_and_then_removed(clouds: Any, command: Any, ledger: bool) -> None:
     one, other = clouds("Acme", "Other", ledger=ledger)
-    status, out, err = skyward("reap")
+    status, out, err = command("reap")
     assert (status, err) == (0, "")
     first, second, *removed, last = out.splitlines()
     assert first.startswith("Acme i-0  pool ")
@@ -107,23 +89,23 @@ def test_what_a_dead_client_left_is_listed_and_then_removed(clouds: Any, skyward
     assert sorted(removed) == ["removed Acme i-0", "removed Other i-0"]
     assert last == "2 removed, nothing is left over"
     assert (one.alive, other.alive, ledgers()) == ([], [], [])
-    assert skyward("reap")[:2] == (0, "nothing is left over\n")
+    assert command("reap")[:2] == (0, "nothing is left over\n")
 
 
-def test_a_dry_run_changes_nothing_and_its_status_tells_that_something_is_left(clouds: Any, skyward: Any) -> None:
+def test_a_dry_run_changes_nothing_and_its_status_tells_that_something_is_left(clouds: Any, command: Any) -> None:
     (cloud,) = clouds("Acme")
     before = ledgers()
-    status, out, _ = skyward("reap", "--dry-run")
+    status, out, _ = command("reap", "--dry-run")
     assert status == 1
     assert out.splitlines()[-1] == "1 left over; without --dry-run they are removed"
     assert (len(cloud.alive), ledgers()) == (1, before)
     assert cloud.called("terminate") == []
 
 
-def test_the_json_has_its_documented_shape(clouds: Any, skyward: Any) -> None:
+def test_the_json_has_its_documented_shape(clouds: Any, command: Any) -> None:
     (cloud,) = clouds("Acme")
     (machine,) = cloud.alive
-    status, out, err = skyward("reap", "--dry-run", "--json")
+    status, out, err = command("reap", "--dry-run", "--json")
     told = json.loads(out)
     pool = machine.pool_id
     path = str(state_folder() / f"{pool}.jsonl")
@@ -158,7 +140,7 @@ def test_the_json_has_its_documented_shape(clouds: Any, skyward: Any) -> None:
         "notes": [],
         "interrupted": False,
     }
-    status, out, _ = skyward("reap", "--json")
+    status, out, _ = command("reap", "--json")
     after = json.loads(out)
     assert status == 0
     assert after["removed"] == [{"provider": "Acme", "id": "i-0"}]
@@ -166,17 +148,17 @@ def test_the_json_has_its_documented_shape(clouds: Any, skyward: Any) -> None:
     assert {*after} == {*told}
 
 
-def test_machines_of_living_clients_are_left_alone(clouds: Any, skyward: Any) -> None:
+def test_machines_of_living_clients_are_left_alone(clouds: Any, command: Any) -> None:
     (cloud,) = clouds("Acme", left=False)
 
     with cloud, sky.ComputePool(cloud.provider, display="quiet"):
-        assert skyward("reap") == (0, "nothing is left over\n", "")
+        assert command("reap") == (0, "nothing is left over\n", "")
         assert len(cloud.alive) == 1
 
 
-def test_only_the_named_providers_are_asked(clouds: Any, skyward: Any) -> None:
+def test_only_the_named_providers_are_asked(clouds: Any, command: Any) -> None:
     one, other = clouds("Acme", "Other")
-    status, out, _ = skyward("reap", "--provider", "acme")
+    status, out, _ = command("reap", "--provider", "acme")
     assert (status, "removed Acme i-0" in out, "Other" in out) == (0, True, False)
     assert (one.alive, len(other.alive), len(ledgers())) == ([], 1, 1)
     assert other.sessions[1:] == []
@@ -185,42 +167,42 @@ def test_only_the_named_providers_are_asked(clouds: Any, skyward: Any) -> None:
 # what is in the way
 
 
-def test_a_provider_that_cannot_be_opened_is_a_note_where_no_ledger_names_it(clouds: Any, skyward: Any) -> None:
+def test_a_provider_that_cannot_be_opened_is_a_note_where_no_ledger_names_it(clouds: Any, command: Any) -> None:
     clouds("Acme", left=False, script={"open": [AuthenticationFailed("no key: set ACME_KEY")] * 9})
-    status, out, err = skyward("reap")
+    status, out, err = command("reap")
     assert (status, out, err) == (0, "not asked: Acme: no key: set ACME_KEY\nnothing is left over\n", "")
 
 
-def test_it_is_a_problem_where_one_does(clouds: Any, skyward: Any) -> None:
+def test_it_is_a_problem_where_one_does(clouds: Any, command: Any) -> None:
     (cloud,) = clouds("Acme")
     cloud.script("open", *[AuthenticationFailed("no key: set ACME_KEY")] * 9)
     for options in ([], ["--dry-run"]):
-        status, out, err = skyward("reap", *options)
+        status, out, err = command("reap", *options)
         assert (status, out) == (1, "0 removed; what else is left over is not known\n")
         assert err == "skyward reap: Acme: no key: set ACME_KEY\n"
-    told = json.loads(skyward("reap", "--json")[1])
+    told = json.loads(command("reap", "--json")[1])
     assert (told["problems"], told["notes"], told["asked"]) == (["Acme: no key: set ACME_KEY"], [], ["Local"])
     assert len(ledgers()) == 1
 
 
-def test_a_machine_that_cannot_be_removed_is_named(clouds: Any, skyward: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_cannot_be_removed_is_named(clouds: Any, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (cloud,) = clouds("Acme")
     monkeypatch.setattr("skyward._teardown._PATIENCE", 0.1)
     cloud.script("terminate", *[Unavailable("https://me:hunter22@acme.example says no")] * 99)
-    status, out, err = skyward("reap")
+    status, out, err = command("reap")
     assert status == 1
     assert out.splitlines()[-1] == "0 removed, 1 left over: Acme i-0"
     assert "i-0 of Acme may still run: https://***@acme.example says no" in err
 
 
-def test_a_pool_of_a_provider_that_is_not_installed_is_a_problem(clouds: Any, skyward: Any, install: Any) -> None:
+def test_a_pool_of_a_provider_that_is_not_installed_is_a_problem(clouds: Any, command: Any, install: Any) -> None:
     clouds("Acme")
     sys.modules["clouds_under_test"].made.clear()
     install("acme-clouds", PLUGIN, version="2")
-    status, _, err = skyward("reap")
+    status, _, err = command("reap")
     assert status == 1
     assert "Acme cannot be asked: install the plugin that brings it, or remove /" in err
-    assert skyward("reap", "--provider", "Local")[0] == 0, "who is asked about one has no problem with another"
+    assert command("reap", "--provider", "Local")[0] == 0, "who is asked about one has no problem with another"
 
 
 @frozen
@@ -249,7 +231,7 @@ CLOUDS: list[FakeProvider] = []
 
 
 def test_settings_that_the_ledger_tells_are_asked_and_others_are_a_problem(
-    skyward: Any, install: Install, monkeypatch: pytest.MonkeyPatch
+    command: Any, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "clouds_under_test", SimpleNamespace(made={"Acme": Regional}))
     here, there = FakeProvider("Acme"), FakeProvider("Acme")
@@ -265,11 +247,11 @@ def test_settings_that_the_ledger_tells_are_asked_and_others_are_a_problem(
 
     run(abandon(Regional(region="there")), VirtualLoop(there.clock))
     assert len(there.alive) == 1
-    assert skyward("reap")[0] == 0
+    assert command("reap")[0] == 0
     assert (there.alive, ledgers()) == ([], [])
     run(abandon(Regional(region="there", key="hunter22")), VirtualLoop(there.clock))
     assert "hunter22" not in (state_folder() / ledgers()[0]).read_text()
-    status, _, err = skyward("reap")
+    status, _, err = command("reap")
     assert status == 1
     assert "Acme was used with settings that the ledger does not tell: open a pool with them" in err
     assert len(ledgers()) == 1
@@ -277,7 +259,7 @@ def test_settings_that_the_ledger_tells_are_asked_and_others_are_a_problem(
         cloud.close()
 
 
-def test_a_ledger_that_another_process_deals_with_is_left_to_it(clouds: Any, skyward: Any) -> None:
+def test_a_ledger_that_another_process_deals_with_is_left_to_it(clouds: Any, command: Any) -> None:
     (cloud,) = clouds("Acme")
     (name,) = ledgers()
     with contextlib.ExitStack() as other:
@@ -287,31 +269,31 @@ def test_a_ledger_that_another_process_deals_with_is_left_to_it(clouds: Any, sky
             return []
 
         cloud.script("list_owned", listed, lambda _: [])
-        status, _, err = skyward("reap")
+        status, _, err = command("reap")
         assert (status, ledgers(), len(cloud.alive)) == (1, [name], 1)
         assert (
             err == f"skyward reap: pool {name.removesuffix('.jsonl')} is dealt with by another process: run it again\n"
         )
-    assert skyward("reap")[0] == 0
+    assert command("reap")[0] == 0
 
 
 # interrupts
 
 
-def test_the_first_interrupt_waits_for_what_is_being_removed(clouds: Any, skyward: Any) -> None:
+def test_the_first_interrupt_waits_for_what_is_being_removed(clouds: Any, command: Any) -> None:
     (cloud,) = clouds("Acme")
 
     def interrupt(_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     cloud.script("terminate", interrupt)
-    status, out, err = skyward("reap")
+    status, out, err = command("reap")
     assert err == "skyward reap: still removing Acme i-0; once more to go without waiting for that\n"
     assert out.splitlines()[-2:] == ["removed Acme i-0", "1 removed, nothing is left over"]
     assert (status, cloud.alive, ledgers()) == (130, [], [])
 
 
-def test_the_second_one_says_what_is_left(clouds: Any, skyward: Any) -> None:
+def test_the_second_one_says_what_is_left(clouds: Any, command: Any) -> None:
     (cloud,) = clouds("Acme")
 
     async def interrupt(_: object) -> None:
@@ -321,13 +303,13 @@ def test_the_second_one_says_what_is_left(clouds: Any, skyward: Any) -> None:
         await asyncio.Event().wait()
 
     cloud.script("terminate", interrupt)
-    status, out, err = skyward("reap")
+    status, out, err = command("reap")
     assert err.splitlines()[-1] == "skyward reap: Acme i-0 may still run: run it again"
     assert out.splitlines()[-1] == "0 removed, 1 left over: Acme i-0"
     assert (status, len(cloud.alive), len(ledgers())) == (143, 1, 1)
 
 
-def test_an_interrupt_while_it_looks_ends_it_and_nothing_is_removed(clouds: Any, skyward: Any) -> None:
+def test_an_interrupt_while_it_looks_ends_it_and_nothing_is_removed(clouds: Any, command: Any) -> None:
     (cloud,) = clouds("Acme")
 
     async def interrupt(_: object) -> None:
@@ -335,129 +317,7 @@ def test_an_interrupt_while_it_looks_ends_it_and_nothing_is_removed(clouds: Any,
         await asyncio.Event().wait()
 
     cloud.script("list_owned", interrupt, Hang)
-    status, out, err = skyward("reap", "--json")
+    status, out, err = command("reap", "--json")
     assert (status, json.loads(out)["interrupted"]) == (130, True)
     assert "nothing was removed" in err
     assert len(cloud.alive) == 1
-
-
-# the command line
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        (["reep"], "skyward: there is no command 'reep': did you mean 'reap'?"),
-        (["--vresion"], "skyward: there is no option '--vresion': did you mean '--version'?"),
-        (["reap", "--dryrun"], "skyward reap: there is no option '--dryrun': did you mean '--dry-run'?"),
-        (["reap", "--dry"], "skyward reap: there is no option '--dry': did you mean '--dry-run'?"),
-        (["reap", "all"], "skyward reap: there is no argument 'all'; see `skyward reap --help`"),
-        (["reap", "--provider", "Lokal"], "skyward reap: there is no provider 'Lokal': did you mean 'Local'?"),
-        (["reap", "--provider", "runpot"], "skyward reap: there is no provider 'runpot': did you mean 'RunPod'?"),
-        (["reap", "--provider", "runpod"], "skyward reap: sky.RunPod is provided by skyward-runpod, which "),
-        (["reap", "--provider"], "skyward reap: argument --provider: expected one argument; see `skyward reap --help`"),
-    ],
-)
-def test_a_wrong_command_line_is_refused_with_near_matches(skyward: Any, line: list[str], says: str) -> None:
-    status, out, err = skyward(*line)
-    assert (status, out) == (2, "")
-    assert err.startswith(says)
-    assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize("line", [[], ["--help"], ["-h"], ["help"]])
-def test_alone_it_tells_what_there_is(skyward: Any, line: list[str]) -> None:
-    status, out, err = skyward(*line)
-    assert (status, err) == (0, "")
-    assert "  reap  list and remove" in out
-
-
-def test_the_version_is_that_of_the_distribution(skyward: Any) -> None:
-    from importlib.metadata import version
-
-    assert skyward("--version") == (0, f"skyward {version('skyward-core')}\n", "")
-
-
-def test_help_of_a_command_tells_its_options_and_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        _cli.main(["reap", "--help"])
-    assert not ended.value.code
-    out = capsys.readouterr().out
-    assert all(word in out for word in ("--dry-run", "--json", "--provider NAME", "exit status:", "  130 "))
-
-
-# as a program
-
-
-def test_a_reader_that_goes_away_stops_nothing() -> None:
-    program = subprocess.Popen(
-        [sys.executable, "-m", "skyward", "reap", "--dry-run"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert program.stdout is not None
-    program.stdout.close()
-    assert program.stderr is not None
-    with program.stderr:
-        assert program.stderr.read() == ""
-    assert program.wait(60) in (0, 1)  # others may have left something on this machine
-
-
-CLIENT = """
-import signal
-import skyward as sky
-
-with sky.ComputePool(nodes=2, lease=600, display="quiet"):
-    print("in", flush=True)
-    signal.pause()
-"""
-
-
-REMOVE = """
-import sys
-from skyward import _cli, _local_processes
-
-everything = _local_processes._environments
-_local_processes._environments = lambda: (each for each in everything() if each[1]["SKYWARD_POOL"] == sys.argv[1])
-sys.exit(_cli.main(["reap", "--json", "--provider", "Local"]))
-"""
-"""The command, in whose eyes there is no other pool on this machine."""
-
-
-def test_local_nodes_of_a_killed_client_are_found_and_ended(tmp_path: Any) -> None:
-    client = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            CLIENT,
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert client.stdout is not None
-    with client.stdout:
-        assert client.stdout.readline() == "in\n"
-
-    def told(*command: str) -> dict[str, Any]:
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
-        assert done.stderr == ""
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-    (pool,) = (name.removesuffix(".jsonl") for name in ledgers())
-
-    def mine() -> list[Any]:
-        machines = told("-m", "skyward", "reap", "--dry-run", "--json", "--provider", "Local")["machines"]
-        return [machine for machine in machines if machine["pool"] == pool]
-
-    assert mine() == []
-    client.kill()
-    client.wait()
-    found = mine()
-    assert len(found) == 2
-    assert {machine["why"] for machine in found} == {"its client has died"}
-    answer = told("-c", REMOVE, pool)
-    assert {machine["id"] for machine in answer["removed"]} == {machine["id"] for machine in found}
-    assert (answer["problems"], ledgers()) == ([], [])
-    assert mine() == []
