@@ -10,17 +10,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from reactor_ear import reactor as reactor
 
 from skyward import _interrupts
 from skyward._interrupts import shield
 from skyward._reactor import Reactor
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = Reactor("test-io")
-    yield made
-    made.close()
 
 
 @pytest.fixture

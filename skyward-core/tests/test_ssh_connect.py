@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -133,14 +132,6 @@ def config(tmp_path: Path) -> Callable[[str], tuple[str, ...]]:
     return write
 
 
-@pytest.fixture
-def identity(sshd: Any, tmp_path: Path) -> Path:
-    path = tmp_path / "id"
-    path.write_text(sshd.key.private)
-    path.chmod(0o600)
-    return path
-
-
 def test_host_port_user_and_key_come_from_the_users_configuration(sshd: Any, config: Any, identity: Path) -> None:
     told = sshd.address()
     files = config(
@@ -171,22 +162,10 @@ def test_a_configuration_cannot_turn_verification_off(sshd: Any, config: Any, na
         does(lambda: says(sshd.address(host_key=new_key_pair("other").public, config=files)))
 
 
-def test_the_agent_is_asked_where_the_pool_has_no_key(
-    sshd: Any, identity: Path, tmp_path: Path, require: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    socket = tmp_path / "agent.sock"
-    require(len(str(socket)) < 100, "a temporary folder with a short name", ci=False)
-    agent = subprocess.Popen([require.command("ssh-agent"), "-D", "-a", str(socket)], stdout=subprocess.PIPE)
-    try:
-        assert agent.stdout is not None
-        agent.stdout.readline()  # it listens
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
-        subprocess.run([require.command("ssh-add"), "-q", str(identity)], check=True)
-        identity.unlink()
-        assert does(lambda: says(sshd.address(key=None))) == ["hello"]
-    finally:
-        agent.terminate()
-        agent.communicate()
+@pytest.mark.usefixtures("agent")
+def test_the_agent_is_asked_where_the_pool_has_no_key(sshd: Any, identity: Path) -> None:
+    identity.unlink()
+    assert does(lambda: says(sshd.address(key=None))) == ["hello"]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reactor_ear import Ear
 
 from skyward._reactor import Reactor
 from skyward._ssh import lane as lanes
@@ -49,32 +50,6 @@ class Far:
         self.thread.join(30)
         self._listener.close()
         os.unlink(self.path)
-
-
-class Ear:
-    """Keeps what arrives."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-        self.errors: list[Exception | None] = []
-        self._changed = threading.Condition()
-
-    def on_frame(self, frame: Frame) -> None:
-        with self._changed:
-            self.frames.append(frame)
-            self._changed.notify_all()
-
-    def on_lost(self, error: Exception | None) -> None:
-        with self._changed:
-            self.errors.append(error)
-            self._changed.notify_all()
-
-    async def wait(self, frames: int = 0, errors: int = 0) -> None:
-        def waiting() -> None:
-            with self._changed:
-                assert self._changed.wait_for(lambda: len(self.frames) >= frames and len(self.errors) >= errors, 60)
-
-        await asyncio.to_thread(waiting)
 
 
 @pytest.fixture
@@ -174,7 +149,7 @@ def test_frames_go_both_ways_whole_and_in_order(sshd: Any, far: Any, short: bool
     async def use(link: ChannelLink, ear: Ear) -> None:
         for number, body in enumerate(bodies):
             link.send(encode(Kind.TASK, number, None, [body]))
-        await ear.wait(frames=len(bodies))
+        await asyncio.to_thread(ear.wait, frames=len(bodies))
         assert [frame.number for frame in ear.frames] == list(range(len(bodies)))
         assert [bytes(frame.buffers[0]) for frame in ear.frames] == bodies
 
@@ -193,7 +168,7 @@ def test_frames_go_on_whole_while_new_keys_are_agreed_upon(make_sshd: Any, short
             keys.append(link._lane._ssh._recv_encryption)
         for number, body in enumerate(bodies):
             link.send(encode(Kind.TASK, number, None, [body]))
-        await ear.wait(frames=len(bodies))
+        await asyncio.to_thread(ear.wait, frames=len(bodies))
         assert [bytes(frame.buffers[0]) for frame in ear.frames] == bodies
         if link._lane is not None:
             assert link._lane._open
@@ -229,7 +204,7 @@ def test_what_was_sent_before_the_far_end_was_closed_still_arrives_and_then_its_
     body = secrets.token_bytes(8 * MIB)
 
     async def use(link: ChannelLink, ear: Ear) -> None:
-        await ear.wait(frames=1, errors=1)
+        await asyncio.to_thread(ear.wait, frames=1, errors=1)
         assert bytes(ear.frames[0].buffers[0]) == body
         assert ear.errors == [None]
 
@@ -273,7 +248,7 @@ def test_a_refusal_and_nonsense_end_the_link_with_the_reason(sshd: Any, far: Any
     for words, reason in zip(said, ["the token is not this node's", "does not speak"], strict=True):
 
         async def use(link: ChannelLink, ear: Ear, reason: str = reason) -> None:
-            await ear.wait(errors=1)
+            await asyncio.to_thread(ear.wait, errors=1)
             [error] = ear.errors
             assert isinstance(error, ProtocolError)
             assert reason in str(error)
@@ -290,7 +265,7 @@ def test_a_connection_that_is_cut_is_told_once(sshd: Any, far: Any, make_relay: 
 
     async def use(link: ChannelLink, ear: Ear) -> None:
         relay.cut()
-        await ear.wait(errors=1)
+        await asyncio.to_thread(ear.wait, errors=1)
         link.send(encode(Kind.PING))
         link.close()
         assert len(ear.errors) == 1
@@ -315,7 +290,7 @@ def test_a_packet_that_was_tampered_with_ends_the_connection(
 
     async def use(link: ChannelLink, ear: Ear) -> None:
         link.send(encode(Kind.TASK, 7, None, [bytes(10_000)]))
-        await ear.wait(errors=1)
+        await asyncio.to_thread(ear.wait, errors=1)
         assert "MAC" in str(ear.errors[0])
         assert not ear.frames
 
@@ -336,6 +311,6 @@ def test_versions_of_asyncssh_that_the_short_way_was_not_tried_with_go_without_i
 
     async def use(link: ChannelLink, ear: Ear) -> None:
         link.send(encode(Kind.PING, 7))
-        await ear.wait(frames=1)
+        await asyncio.to_thread(ear.wait, frames=1)
 
     assert through(sshd, far(echo(1)).path, use) is None

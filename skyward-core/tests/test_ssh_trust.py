@@ -24,14 +24,6 @@ async def greets(address: SshAddress) -> None:
     await (await connect(address, HostKeys(address))).close()
 
 
-@pytest.fixture
-def identity(sshd: Any, tmp_path: Path) -> Path:
-    path = tmp_path / "id"
-    path.write_text(sshd.key.private)
-    path.chmod(0o600)
-    return path
-
-
 def written(tmp_path: Path, text: str) -> tuple[str, ...]:
     (tmp_path / "ssh_config").write_text(text)
     return (str(tmp_path / "ssh_config"),)
@@ -136,19 +128,7 @@ def test_a_key_with_a_passphrase_is_named_with_the_way_to_the_agent(
         asyncio.run(greets(sshd.address(key=None, config=files)))
 
 
-def test_a_key_with_a_passphrase_is_of_use_by_the_agent(
-    sshd: Any, identity: Path, locked: Path, tmp_path: Path, require: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    socket = tmp_path / "agent.sock"
-    require(len(str(socket)) < 100, "a temporary folder with a short name", ci=False)
-    agent = subprocess.Popen([require.command("ssh-agent"), "-D", "-a", str(socket)], stdout=subprocess.PIPE)
-    try:
-        assert agent.stdout is not None
-        agent.stdout.readline()  # it listens
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
-        subprocess.run([require.command("ssh-add"), "-q", str(identity)], check=True)
-        files = written(tmp_path, f"IdentityFile {locked}\n")
-        asyncio.run(greets(sshd.address(key=None, config=files)))
-    finally:
-        agent.terminate()
-        agent.communicate()
+@pytest.mark.usefixtures("agent")
+def test_a_key_with_a_passphrase_is_of_use_by_the_agent(sshd: Any, locked: Path, tmp_path: Path) -> None:
+    files = written(tmp_path, f"IdentityFile {locked}\n")
+    asyncio.run(greets(sshd.address(key=None, config=files)))

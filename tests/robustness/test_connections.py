@@ -15,6 +15,7 @@ import pytest
 import skyward as sky
 from skyward.worker import protocol
 
+from .behind import noting, ran
 from .conftest import PATIENCE
 from .relay import Failing, Relay, cutting
 
@@ -33,18 +34,6 @@ def failing(small: Callable[..., Any]) -> Any:
         relay.close()
 
 
-def noting(folder: Path) -> Any:
-    @sky.compute
-    def note(number: int, data: bytes) -> tuple[int, bytes]:
-        import secrets
-
-        (folder / f"{number}.{secrets.token_hex(4)}").touch()
-        print("line", number)
-        return number, data
-
-    return note
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_each_task_runs_once_and_its_result_and_its_line_arrive(failing: Any, tmp_path: Path, seed: int) -> None:
     note = noting(tmp_path)
@@ -58,7 +47,7 @@ def test_each_task_runs_once_and_its_result_and_its_line_arrive(failing: Any, tm
             assert results == tuple((size + number, data) for number in range(20))
     assert relay.cuts > 0
     expected = sorted(size + number for size in (0, 100, 40_000) for number in range(20))
-    assert sorted(int(path.name.partition(".")[0]) for path in tmp_path.iterdir()) == expected
+    assert ran(tmp_path) == expected
     assert sorted(lines) == sorted(f"line {number}" for number in expected)
 
 
@@ -71,7 +60,7 @@ def test_large_arguments_and_results_survive_cuts_in_their_middle(failing: Any, 
         for number in range(2):
             assert note(number, data) >> pool == (number, data)
     assert relay.cuts > 0
-    assert sorted(int(path.name.partition(".")[0]) for path in tmp_path.iterdir()) == [0, 1]
+    assert ran(tmp_path) == [0, 1]
 
 
 def test_a_cut_while_a_task_runs_loses_neither_its_lines_nor_its_result(failing: Any, tmp_path: Path) -> None:
@@ -179,7 +168,7 @@ def test_tasks_that_are_taken_back_while_the_control_channel_drops_run_once(fail
             futures = [pool.submit(note(number)) for number in range(begin, begin + 40)]
             relay.cut("control")
             assert [future.result(PATIENCE) for future in futures] == list(range(begin, begin + 40))
-    assert sorted(int(path.name.partition(".")[0]) for path in tmp_path.iterdir()) == list(range(400))
+    assert ran(tmp_path) == list(range(400))
 
 
 def _answer(path: Path, data: bytes) -> str:
