@@ -76,6 +76,7 @@ class Books:
             spot_price=offer.price if spot else None,
             spot=spot,
             quantum=offer.billing_quantum,
+            minimum=offer.billing_minimum,
         )
         self._record("launched", provider=offer.provider, ids=[instance.id])
         self._events.emit(InstanceLaunched(instance.id, instance.node, offer.provider))

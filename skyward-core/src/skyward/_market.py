@@ -248,6 +248,8 @@ def _sound(offer: object) -> bool:
         raise ValueError(f"the price of {offer.instance_type} must be 0 or more or None, not {prices}")
     if not 0 < offer.billing_quantum < math.inf:
         raise ValueError(f"the billing quantum of {offer.instance_type} must be positive, not {offer.billing_quantum}")
+    if not 0 <= offer.billing_minimum < math.inf:
+        raise ValueError(f"the billing minimum of {offer.instance_type} must be 0 or more, not {offer.billing_minimum}")
     if offer.capacity is not None and offer.capacity < 0:
         raise ValueError(f"the capacity of {offer.instance_type} must be 0 or more or None, not {offer.capacity}")
     if offer.market not in ("spot", "on-demand"):

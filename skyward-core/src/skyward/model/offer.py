@@ -31,6 +31,7 @@ class Offer:
         accelerator: what it has, with its count.
         capacity: how many can be had, ``None`` when unknown.
         billing_quantum: seconds up to which use is rounded.
+        billing_minimum: seconds that are paid at least, however short the use.
         details: the provider's own facts that ``launch`` needs; plain values only.
     """
 
@@ -45,4 +46,5 @@ class Offer:
     accelerator: Accelerator | None = None
     capacity: int | None = None
     billing_quantum: float = 1.0
+    billing_minimum: float = 0.0
     details: Mapping[str, object] = field(factory=dict, hash=False)

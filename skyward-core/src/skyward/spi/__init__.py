@@ -12,7 +12,15 @@ from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec, Market
 from skyward.spi.integration import Integration
-from skyward.spi.provider import Capabilities, LaunchRequest, PoolIdentity, Provider, Session
+from skyward.spi.provider import (
+    Capabilities,
+    Checkable,
+    Finding,
+    LaunchRequest,
+    PoolIdentity,
+    Provider,
+    Session,
+)
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Transport, Watcher, Wire
 
 if TYPE_CHECKING:
@@ -71,7 +79,9 @@ __all__ = [
     "AllocationStrategy",
     "Candidate",
     "Capabilities",
+    "Checkable",
     "ComputeSpec",
+    "Finding",
     "Instance",
     "InstanceState",
     "Integration",

@@ -7,7 +7,7 @@ What a session may raise is the closed set below ``ProviderError``; anything els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -16,7 +16,7 @@ from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec
 from skyward.spi.transport import Transport, Wire
 
-__all__ = ["Capabilities", "LaunchRequest", "PoolIdentity", "Provider", "Session"]
+__all__ = ["Capabilities", "Checkable", "Finding", "LaunchRequest", "PoolIdentity", "Provider", "Session"]
 
 
 @frozen(kw_only=True)
@@ -155,5 +155,39 @@ class Provider(Protocol):
         Raises:
             AuthenticationFailed: naming the variable or file to set.
             ProviderError: as of a session.
+        """
+        ...
+
+
+@frozen(kw_only=True)
+class Finding:
+    """One thing that a provider has looked at for ``skyward doctor``, and what it found.
+
+    Attributes:
+        subject: what was looked at, in a few words: ``"credentials"``, ``"permission ec2:CreateFleet"``.
+        level: ``"ok"``; ``"warning"`` where pools work, and not as well as they could; ``"problem"`` where they fail.
+        detail: what was found, in a line, without secrets: ``"account 1234 as user ada"``.
+        remedy: what to do about it, in a line; empty only where all is well.
+    """
+
+    subject: str
+    level: Literal["ok", "warning", "problem"] = "ok"
+    detail: str = ""
+    remedy: str = ""
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """Settings that can tell more about themselves than whether a session opens; optional for a `Provider`."""
+
+    async def check(self) -> Sequence[Finding]:
+        """Look at what pools will need: credentials, permissions, quotas, programs on this machine.
+
+        ``skyward doctor`` calls it, besides opening a session, asking for offers and listing machines. It creates and
+        changes nothing, at the vendor's or here; a vendor's dry runs are what permissions are tried by. Whatever it
+        comes to know it returns, so that the user sees all that is wrong at once. It may take a minute.
+
+        Raises:
+            ProviderError: where nothing can be looked at, such as ``AuthenticationFailed``; it is told as a problem.
         """
         ...

@@ -110,10 +110,13 @@ def state_at(record: Record, now: float) -> InstanceState:
 
 
 def billed(record: Record, now: float) -> float:
-    """Seconds that are to be paid: from its creation to its end or to now, in whole quanta, at least one."""
+    """Seconds that are to be paid: from its creation to its end or to now, in whole quanta, at least one.
+
+    They are no fewer than the minimum of its offer.
+    """
     end = now if record.ended is None else record.ended
     quantum = round(record.offer.billing_quantum * _MICRO)
-    used = max(round(end * _MICRO) - round(record.created * _MICRO), 1)
+    used = max(round(end * _MICRO) - round(record.created * _MICRO), round(record.offer.billing_minimum * _MICRO), 1)
     return -(-used // quantum) * quantum / _MICRO
 
 

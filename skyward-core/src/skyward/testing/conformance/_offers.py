@@ -82,6 +82,11 @@ class OfferRules(ProviderRules):
                 f"billing_quantum of {kind} is {quantum!r}; give the seconds up to which use is rounded, such as 1 or "
                 "3600",
             )
+            minimum = offer.billing_minimum
+            check(
+                is_figure(minimum),
+                f"billing_minimum of {kind} is {minimum!r}; give the seconds that are paid at least, such as 60, or 0",
+            )
 
     @on_loop
     async def test_offers_pickle_and_have_plain_details(self, account: Account) -> None:
