@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from skyward._asking import NoAnswer, persistently, together
@@ -125,8 +126,13 @@ class Buyer:
         for. What an offer's own capacity leaves out it was not asked for.
         """
         generous: list[Bid] = []
-        for bid in bids if state.missing else ():
+        asked: set[int] = set()
+        for place, bid in enumerate(bids if state.missing else ()):
+            if place in asked:
+                continue
             seller, offer = sellers[bid.seller], bid.offer
+            others = _alternatives(bids[place:], seller)
+            asked.update(range(place, place + len(others) + 1))
             nodes = state.missing if offer.capacity is None else state.missing[: offer.capacity]
             if not nodes:
                 state.answer(f"{_named(offer)}: no capacity")
@@ -139,26 +145,28 @@ class Buyer:
                     continue
                 state.heard.add(seller)
                 try:
-                    got = await self._launch(seller, offer, nodes)
+                    got = await self._launch(seller, offer, nodes, [each.offer for each in others])
                 except AuthenticationFailed:
                     raise
                 except (ProviderError, PluginError) as error:
-                    state.answer(f"{_named(offer)}: {said(error)}")
-                    _log.info("no machine from %s: %s", _named(offer), said(error))
+                    state.answer(f"{_named(offer, len(others))}: {said(error)}")
+                    _log.info("no machine from %s: %s", _named(offer, len(others)), said(error))
                     if isinstance(error, (PluginError, NoAnswer)):
                         set_aside[seller] = error
                     continue
             if got and len(got) < len(nodes):
-                generous.append(bid)
+                generous += [bid, *others]
             state.take(got)
             if not state.missing:
                 break
-            state.answer(f"{_named(offer)}: {len(got)} machine(s) of {len(got) + len(state.missing)}")
+            state.answer(f"{_named(offer, len(others))}: {len(got)} machine(s) of {len(got) + len(state.missing)}")
         return generous
 
-    async def _launch(self, seller: Seller, offer: Offer, nodes: Sequence[int]) -> list[Machine]:
-        """Launch machines of one offer, again after a passing failure, but not when nothing was answered for long."""
-        request = LaunchRequest(offer=offer, nodes=tuple(nodes), spec=self._spec)
+    async def _launch(
+        self, seller: Seller, offer: Offer, nodes: Sequence[int], others: Sequence[Offer]
+    ) -> list[Machine]:
+        """Launch machines of one offer, or of others where it has none, again after a passing failure, but not when nothing was answered for long."""
+        request = LaunchRequest(offer=offer, nodes=tuple(nodes), spec=self._spec, alternatives=tuple(others))
         self._before(offer, nodes)
 
         async def launched() -> list[Machine] | NoAnswer:
@@ -179,5 +187,20 @@ def said(error: Exception) -> str:
     return f"over quota: {words}" if isinstance(error, QuotaExceeded) else words
 
 
-def _named(offer: Offer) -> str:
-    return f"{offer.provider} {offer.instance_type} ({offer.market}, {offer.region})"
+def _alternatives(bids: Sequence[Bid], seller: Seller) -> list[Bid]:
+    """The offers that come right after the first one and are asked for in the same call, where the seller can do so."""
+    if not seller.provider.capabilities.alternatives:
+        return []
+    first, *rest = bids
+
+    def alike(bid: Bid) -> bool:
+        offer, head = bid.offer, first.offer
+        same = (bid.seller, offer.market, offer.region) == (first.seller, head.market, head.region)
+        return same and offer.capacity is None is head.capacity
+
+    return list(takewhile(alike, rest))
+
+
+def _named(offer: Offer, others: int = 0) -> str:
+    more = f" and {others} other(s)" if others else ""
+    return f"{offer.provider} {offer.instance_type}{more} ({offer.market}, {offer.region})"

@@ -182,7 +182,8 @@ class Fleet:
         fresh: dict[tuple[Seller, str], Machine] = {}
         for each in answer:
             if isinstance(each, Instance) and (seller, each.id) not in self._machines:
-                fresh[seller, each.id] = Machine(seller, request.offer, evolve(each, offer=request.offer))
+                offer = _bought_as(each, request)
+                fresh[seller, each.id] = Machine(seller, offer, evolve(each, offer=offer))
         self._machines |= fresh
         for machine in fresh.values():
             self._on_new(machine)
@@ -288,6 +289,19 @@ class Fleet:
         for order in left:
             order.cancel()
             self._conclude(order)
+
+
+def _bought_as(instance: Instance, request: LaunchRequest) -> Offer:
+    """Which of the offers of an order a machine was bought as, by the word of its session where that makes sense."""
+    told = instance.offer
+    if told is None or not any(_alike(told, offer) for offer in (request.offer, *request.alternatives)):
+        return request.offer
+    return told
+
+
+def _alike(one: Offer, other: Offer) -> bool:
+    """Whether two offers are of the same machine; their prices may differ."""
+    return all(getattr(one, name) == getattr(other, name) for name in ("instance_type", "region", "market"))
 
 
 def _raise_if(failures: Sequence[str]) -> None:

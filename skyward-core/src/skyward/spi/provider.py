@@ -27,12 +27,14 @@ class Capabilities:
         spot: sells interruptible machines.
         volumes: mounts the volumes of ``ComputeSpec.volumes`` on its machines.
         private_network: the nodes of a pool reach each other by ``Instance.private_ip``.
+        alternatives: ``launch`` tries ``LaunchRequest.alternatives`` in the same call.
         default_lease: seconds without a word from the client after which a machine ends itself.
     """
 
     spot: bool = False
     volumes: bool = False
     private_network: bool = True
+    alternatives: bool = False
     default_lease: float | None = 600
 
 
@@ -68,11 +70,15 @@ class LaunchRequest:
         offer: what to launch, one of the session's own.
         nodes: the index of each machine in the pool; their number is the number of machines.
         spec: the pool's request.
+        alternatives: offers of the same session and market that may be launched in the place of ``offer``, in the order
+            in which they are wanted; for sessions whose provider declares ``Capabilities.alternatives``, of which the
+            answer counts for all of them.
     """
 
     offer: Offer
     nodes: tuple[int, ...]
     spec: ComputeSpec
+    alternatives: tuple[Offer, ...] = ()
 
 
 class Session(Protocol):
@@ -91,7 +97,9 @@ class Session(Protocol):
     async def launch(self, request: LaunchRequest, /) -> Sequence[Instance]:
         """Start machines and return them, ready or not. Fewer than asked for is allowed; none is ``Unavailable``.
 
-        ``Instance.node`` of each is one of ``request.nodes``, each at most once. When it is unclear whether a machine
+        ``Instance.node`` of each is one of ``request.nodes``, each at most once. ``Instance.offer`` says which of the
+        offers of the request a machine was bought as; its price may be more exact than it was; without it, it is
+        ``request.offer``. When it is unclear whether a machine
         was created, it is looked up by its tags before anything else is done: ``Transient`` and the other errors mean
         that this call has created none. What it did create unnoticed, core looks for with ``list_owned`` and ends.
         """
