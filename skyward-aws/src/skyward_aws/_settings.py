@@ -1,0 +1,134 @@
+"""The provider's settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from attrs import field, frozen
+
+from skyward import ConfigurationError
+from skyward.spi import Capabilities, PoolIdentity
+
+if TYPE_CHECKING:
+    from attrs import Attribute
+
+    from skyward_aws._session import AWSSession
+
+__all__ = ["AWS"]
+
+_REGION = r"[a-z]{2,}(-[a-z]+)+-\d+"
+_LARGEST = 65_536
+"""GiB of a gp3 volume, by https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html."""
+
+
+def _matches(pattern: str, what: str, example: str) -> Callable[[AWS, Attribute[Any], object], None]:
+    def check(settings: AWS, attribute: Attribute[Any], value: object) -> None:
+        del settings
+        if value is None and attribute.default is None:
+            return
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ConfigurationError(f"{attribute.name} must be {what}, not {value!r}: write for example {example!r}")
+
+    return check
+
+
+def _networks(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    given: Iterable[object] = [value] if isinstance(value, str) else value if isinstance(value, Iterable) else ()
+    try:
+        networks = tuple(str(ipaddress.ip_network(each)) for each in given if isinstance(each, str))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"ssh_from is {value!r}, and {error}: give networks such as '203.0.113.7/32'"
+        ) from None
+    if not networks:
+        raise ConfigurationError(f"ssh_from must be a network or several, not {value!r}: for example '203.0.113.7/32'")
+    return networks
+
+
+def _is_size(settings: AWS, attribute: Attribute[Any], value: object) -> None:
+    del settings
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
+        raise ConfigurationError(f"{attribute.name} must be a number of GiB from 1 to {_LARGEST}, not {value!r}")
+
+
+def _is_architecture(settings: AWS, attribute: Attribute[Any], value: object) -> None:
+    del settings
+    if value not in (None, "x86_64", "arm64"):
+        raise ConfigurationError(f"{attribute.name} must be 'x86_64' or 'arm64', not {value!r}: leave it out for both")
+
+
+def _is_truth(settings: AWS, attribute: Attribute[Any], value: object) -> None:
+    del settings
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{attribute.name} must be True or False, not {value!r}")
+
+
+@frozen(kw_only=True)
+class AWS:
+    """Nodes are machines of Amazon EC2, on demand and on spot.
+
+    Credentials are found by boto3's own rules: ``AWS_ACCESS_KEY_ID`` and what goes with it, ``AWS_PROFILE``,
+    ``~/.aws``, single sign-on, the role of the machine that this runs on. ``AWS_ENDPOINT_URL`` and the other variables
+    of the AWS tools hold too.
+
+    Attributes:
+        region: where machines are bought.
+        profile: the profile of ``~/.aws`` to use; ``None`` for ``AWS_PROFILE`` or the default one.
+        architecture: of the processors, ``"x86_64"`` or ``"arm64"``; ``None`` for ``"x86_64"``, and ``"arm64"`` where
+            the machine or the accelerator that is asked for comes with nothing else.
+        ami: the image that machines boot, with cloud-init and an SSH server; ``None`` for Ubuntu 24.04, and for
+            accelerators AWS's own Ubuntu images with their drivers.
+        user: who logs in there.
+        disk_gb: size of the root volume, in GiB of 2**30 bytes; an image that needs more gets more. It is encrypted,
+            and deleted with its machine.
+        subnet: where machines are put; ``None`` for the subnets of the default VPC, so for every zone.
+        security_group: what guards them; ``None`` for one that the pool makes, and that lets in SSH from ``ssh_from``
+            and everything from the pool's other nodes.
+        ssh_from: the networks, as in ``"203.0.113.7/32"``, from which the nodes may be reached; ``None`` for the
+            address under which this machine is seen by ``checkip.amazonaws.com``.
+        public_ip: whether the nodes get public addresses. Without, they are reached by their private ones.
+        instance_profile: name of the instance profile whose role the machines have; ``None`` for no role.
+    """
+
+    name: ClassVar[str] = "AWS"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        spot=True, private_network=True, alternatives=True, default_lease=600.0
+    )
+
+    region: str = field(default="us-east-1", validator=_matches(_REGION, "the name of a region", "us-east-1"))
+    profile: str | None = field(default=None, validator=_matches(r"\S(.*\S)?", "the name of a profile", "default"))
+    architecture: Literal["x86_64", "arm64"] | None = field(default=None, validator=_is_architecture)
+    ami: str | None = field(
+        default=None, validator=_matches(r"ami-[0-9a-f]+", "the id of an image", "ami-0abcdef1234567890")
+    )
+    user: str = field(default="ubuntu", validator=_matches(r"[a-z_][a-z0-9_-]*", "the name of a user", "ubuntu"))
+    disk_gb: int = field(default=64, validator=_is_size)
+    subnet: str | None = field(
+        default=None, validator=_matches(r"subnet-[0-9a-f]+", "the id of a subnet", "subnet-0abcdef1234567890")
+    )
+    security_group: str | None = field(
+        default=None, validator=_matches(r"sg-[0-9a-f]+", "the id of a security group", "sg-0abcdef1234567890")
+    )
+    ssh_from: tuple[str, ...] | None = field(default=None, converter=_networks)
+    public_ip: bool = field(default=True, validator=_is_truth)
+    instance_profile: str | None = field(
+        default=None, validator=_matches(r"[\w+=,.@-]+", "the name of an instance profile", "training")
+    )
+
+    async def open(self, identity: PoolIdentity, /) -> AWSSession:
+        """Load boto3 and see that AWS knows the credentials. Nothing is created before the first launch.
+
+        Raises:
+            AuthenticationFailed: there are no credentials, they are refused, or the profile does not exist.
+            Unavailable: there is no such region.
+            Transient: AWS cannot be reached.
+        """
+        from skyward_aws._api import Api
+        from skyward_aws._session import AWSSession
+
+        return AWSSession(self, identity, await Api.open(self.region, self.profile))

@@ -1,0 +1,46 @@
+"""Moto's server as a process of its own: ``python server.py IMAGES LABEL``. Prints its port; ends with its input.
+
+IMAGES is a file of the machine images that there are, LABEL what the rig's containers are marked with: whatever of
+them is still there when the input ends is removed, so that nothing stays when the tests' own process is killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+
+def sweep(label: str) -> None:
+    """Remove containers, then networks, by their label."""
+    mine = ("--filter", f"label={label}", "--format")
+    for what, command in (("{{.Names}}", ("ps", "--all")), ("{{.Name}}", ("network", "ls"))):
+        found = subprocess.run(("podman", *command, *mine, what), capture_output=True, text=True).stdout.split()
+        remove = ("network", "rm", "--force") if command[0] == "network" else ("rm", "--force", "--time", "0")
+        if found:
+            subprocess.run(("podman", *remove, *found), capture_output=True)
+
+
+def main(images: str, label: str) -> None:
+    """Serve until the input ends."""
+    os.environ.update(
+        MOTO_AMIS_PATH=images,
+        MOTO_ENABLE_AMI_VALIDATION="1",
+        MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION="1",
+        MOTO_ENABLE_KEYPAIR_VALIDATION="1",
+    )
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    print(server.get_host_and_port()[1], flush=True)
+    sys.stdin.read()
+    if label:
+        sweep(label)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
