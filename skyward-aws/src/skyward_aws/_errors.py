@@ -9,7 +9,7 @@ from typing import Any
 from skyward import AuthenticationFailed, ProviderError, QuotaExceeded, Transient, Unavailable
 from skyward_aws._quotas import quota
 
-__all__ = ["code_of", "combined", "is_unclear", "refused", "translated"]
+__all__ = ["Unclear", "code_of", "combined", "is_unclear", "refused", "translated"]
 
 _LOGIN = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile of ~/.aws/config"
 
@@ -29,7 +29,6 @@ _FORBIDDEN = {"AccessDenied", "AccessDeniedException", "UnauthorizedAccess", "Un
 _ACCOUNT = {"AccountDisabled", "Blocked", "OptInRequired", "PendingVerification", "SubscriptionRequiredException"}
 _QUOTA = {
     "AddressLimitExceeded",
-    "FleetNotInModifiableState",
     "InstanceLimitExceeded",
     "KeyPairLimitExceeded",
     "MaxSpotFleetRequestCountExceeded",
@@ -64,6 +63,31 @@ _CAPACITY = {
     "UnfulfillableCapacity",
 }
 
+# Codes, what they mean, and what to do.
+_LOCKED_OUT = (
+    (
+        _UNKNOWN_KEYS,
+        "AWS refuses the credentials in {region}",
+        f"{_LOGIN}; a region that is not enabled for the account refuses them as well",
+    ),
+    (
+        _EXPIRED,
+        "the credentials for AWS have expired",
+        "get new ones, as by `aws sso login`, for AWS_PROFILE or AWS_SESSION_TOKEN; if they are new, set this machine's "
+        "clock",
+    ),
+    (
+        _FORBIDDEN,
+        "AWS does not allow {action} in {region}",
+        "add {action} to the policy of the user or role that AWS_PROFILE or AWS_ACCESS_KEY_ID stands for",
+    ),
+    (
+        _ACCOUNT,
+        "AWS does not serve this account in {region}",
+        "see https://console.aws.amazon.com/billing/home#/account, or choose another account with AWS_PROFILE",
+    ),
+)
+
 # What botocore raises itself, by class name, so that this module needs no botocore. The first that fits counts.
 _LOCAL: tuple[tuple[str, type[ProviderError], str], ...] = (
     ("ProfileNotFound", AuthenticationFailed, "name one of ~/.aws/config in AWS_PROFILE, or in AWS(profile=...)"),
@@ -71,7 +95,11 @@ _LOCAL: tuple[tuple[str, type[ProviderError], str], ...] = (
     ("PartialCredentialsError", AuthenticationFailed, _LOGIN),
     ("NoRegionError", AuthenticationFailed, "name it in AWS(region=...), or in AWS_REGION"),
     ("SSOError", AuthenticationFailed, "log in with `aws sso login`, for the profile that AWS_PROFILE names"),
-    ("TokenRetrievalError", AuthenticationFailed, "log in with `aws sso login`, for the profile that AWS_PROFILE names"),
+    (
+        "TokenRetrievalError",
+        AuthenticationFailed,
+        "log in with `aws sso login`, for the profile that AWS_PROFILE names",
+    ),
     ("UnauthorizedSSOTokenError", AuthenticationFailed, "log in with `aws sso login` for AWS_PROFILE"),
     ("SSOTokenLoadError", AuthenticationFailed, "log in with `aws sso login` for AWS_PROFILE"),
     ("CredentialRetrievalError", AuthenticationFailed, "look at what ~/.aws/config says of the profile"),
@@ -87,6 +115,10 @@ _LOCAL: tuple[tuple[str, type[ProviderError], str], ...] = (
     ("MissingDependencyException", AuthenticationFailed, "install botocore[crt] for this kind of ~/.aws login"),
     ("BotoCoreError", Unavailable, "see that the settings of AWS(...) are right"),
 )
+
+
+class Unclear(Transient):
+    """Nobody knows whether what was ordered was created."""
 
 
 def code_of(error: Exception) -> str:
@@ -141,33 +173,19 @@ def refused(
         status: of HTTP.
     """
     said = f"{_sentence(message)} ({code})"
-    if code in _UNKNOWN_KEYS:
-        return AuthenticationFailed(
-            f"AWS refuses the credentials in {region}: {said}: {_LOGIN}; a region that is not enabled for the account "
-            "refuses them as well"
-        )
-    if code in _EXPIRED:
-        return AuthenticationFailed(
-            f"the credentials for AWS have expired: {said}: get new ones, as by `aws sso login`, for AWS_PROFILE or "
-            "AWS_SESSION_TOKEN; if they are new, set this machine's clock"
-        )
-    if code in _FORBIDDEN:
-        return AuthenticationFailed(
-            f"AWS does not allow {action} in {region}: {said}: add {action} to the policy of the user or role that "
-            "AWS_PROFILE or AWS_ACCESS_KEY_ID stands for"
-        )
-    if code in _ACCOUNT:
-        return AuthenticationFailed(
-            f"AWS does not serve this account in {region}: {said}: see https://console.aws.amazon.com/billing/home#/account"
-            ", or choose another account with AWS_PROFILE"
-        )
     if code in _QUOTA:
         return QuotaExceeded(f"{said}: {quota(code, kind, market, region)}")
+    if code in _CAPACITY:
+        return Unavailable(said)
     if code in _THROTTLED:
         return Transient(f"AWS asks for patience with {action} in {region}: {said}", retry_after=2.0)
-    if code in _PASSING or (status >= 500 and code not in _CAPACITY):
+    for codes, fact, remedy in _LOCKED_OUT:
+        if code in codes:
+            words = {"action": action, "region": region}
+            return AuthenticationFailed(f"{fact.format(**words)}: {said}: {remedy.format(**words)}")
+    if code in _PASSING or status >= 500:
         return Transient(f"{action} in {region} failed at AWS: {said}")
-    return Unavailable(said if code in _CAPACITY else f"AWS refuses {action} in {region}: {said}")
+    return Unavailable(f"AWS refuses {action} in {region}: {said}")
 
 
 def combined(errors: Iterable[ProviderError], separator: str = "; ") -> ProviderError:

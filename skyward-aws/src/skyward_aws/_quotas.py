@@ -13,7 +13,12 @@ _STANDARD = "Standard (A, C, D, H, I, M, R, T, Z)"
 
 # By the letters that an instance type begins with: name and code on demand, name and code on spot.
 _FAMILIES: dict[str, tuple[str, str, str, str]] = {
-    "": (f"Running On-Demand {_STANDARD} instances", "L-1216C47A", f"All {_STANDARD} Spot Instance Requests", "L-34B43A08"),
+    "": (
+        f"Running On-Demand {_STANDARD} instances",
+        "L-1216C47A",
+        f"All {_STANDARD} Spot Instance Requests",
+        "L-34B43A08",
+    ),
     "dl": ("Running On-Demand DL instances", "L-6E869C2A", "All DL Spot Instance Requests", "L-85EED4F7"),
     "f": ("Running On-Demand F instances", "L-74FC7D96", "All F Spot Instance Requests", "L-88CF9481"),
     "g": ("Running On-Demand G and VT instances", "L-DB2E81BA", "All G and VT Spot Instance Requests", "L-3819A6DF"),

@@ -1,0 +1,227 @@
+"""Machines as AWS describes them, in all regions; their end, and their tags."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import batched
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from skyward import AuthenticationFailed, ProviderError, Transient, Unavailable
+from skyward.spi import Instance, InstanceState
+from skyward_aws._belongings import remove, remove_left
+from skyward_aws._tags import ANY, DEADLINE, instance, of_pool, pairs
+
+if TYPE_CHECKING:
+    from skyward_aws._api import Api
+    from skyward_aws._belongings import Belongings, Left
+
+__all__ = ["Machines"]
+
+_log = logging.getLogger("skyward.aws")
+
+_VALUES = 200
+"""Values that one filter of AWS's may have."""
+_UNSEEN = 120.0
+"""Seconds in which AWS may not know yet a machine that it has just launched."""
+_ENDING = 120.0
+"""Seconds for which a machine that was ended and is not billed any more counts as there: its network card keeps the
+security group."""
+_REGIONS_AT_ONCE = 8
+_CLEARING = 10.0
+"""Seconds that closing waits for what cannot be removed yet."""
+
+
+class Machines:
+    """What is known of machines, of this pool and of others.
+
+    Args:
+        api: the account.
+        public: whether machines are reached by their public addresses.
+        belongings: what the pool has beside machines.
+    """
+
+    def __init__(self, api: Api, *, public: bool, belongings: Belongings) -> None:
+        self._api = api
+        self._public = public
+        self._belongings = belongings
+        self._launched: dict[str, Instance] = {}
+        self._unseen: dict[str, float] = {}  # by id, until when AWS may not know it yet
+        self._ending: dict[str, float] = {}  # by id, until when it counts as there although it is as good as gone
+        self._regions: dict[str, str] = {}  # where a machine is that is not in the session's region
+        self._pools: set[tuple[str, str]] = set()  # region and id of pools of which machines were ended
+        self._looked: tuple[str, ...] = ()
+
+    def note(self, machine: Instance) -> Instance:
+        """Remember a machine that was launched just now; returns it."""
+        self._launched[machine.id] = machine
+        self._unseen[machine.id] = self._time() + _UNSEEN
+        self._pools.add((self._api.region, machine.pool_id))
+        return machine
+
+    @staticmethod
+    def _time() -> float:
+        return asyncio.get_running_loop().time()
+
+    # ---- looking
+
+    async def describe(self, ids: Collection[str]) -> dict[str, Instance]:
+        """The present state of machines; those that no region knows are left out."""
+        found = await self._where(ids)
+        now = self._time()
+        for name in ids:
+            if name in found:
+                self._unseen.pop(name, None)
+            elif now < self._unseen.get(name, 0.0):
+                found[name] = self._launched[name]
+        return found
+
+    async def _where(self, ids: Collection[str]) -> dict[str, Instance]:
+        """Machines by id, first in the regions where they are known to be, then in all others."""
+        by_region: dict[str, list[str]] = {}
+        for name in ids:
+            by_region.setdefault(self._regions.get(name, self._api.region), []).append(name)
+        found = await self._named(by_region)
+        strange = [name for name in ids if name not in found and name not in self._launched and name[:2] == "i-"]
+        if strange:
+            others = {region: strange for region in await self._all_regions() if region != self._api.region}
+            found |= await self._named(others, strict=False)
+        return found
+
+    async def _named(self, by_region: dict[str, list[str]], *, strict: bool = True) -> dict[str, Instance]:
+        filters = [
+            (region, [{"Name": "instance-id", "Values": list(some)}])
+            for region, names in by_region.items()
+            for some in batched(names, _VALUES)
+        ]
+        return {each.id: each for each in await self._look(filters, strict=strict)}
+
+    async def listed(self, pool_id: str | None) -> list[Instance]:
+        """Machines by their tags."""
+        if pool_id is not None:
+            return await self._look([(self._api.region, [of_pool(pool_id)])])
+        self._looked = await self._all_regions()
+        return await self._look([(region, [ANY]) for region in self._looked], strict=False)
+
+    async def _look(self, questions: Iterable[tuple[str, list[Any]]], *, strict: bool = True) -> list[Instance]:
+        """Ask regions; without ``strict``, what another one than the session's refuses is left out."""
+        turn = asyncio.Semaphore(_REGIONS_AT_ONCE)
+
+        async def asked(region: str, filters: list[Any]) -> list[Instance]:
+            async with turn:
+                try:
+                    rows = await self._api.pages("describe_instances", "Reservations", region=region, Filters=filters)
+                except (AuthenticationFailed, Unavailable) as error:
+                    if strict or region == self._api.region:
+                        raise
+                    _log.info("no look at the machines in %s: %s", region, error)
+                    return []
+            return [self._known(facts, region) for row in rows for facts in row["Instances"]]
+
+        answers = await asyncio.gather(*(asked(region, filters) for region, filters in questions))
+        return [machine for machines in answers for machine in machines]
+
+    def _known(self, facts: dict[str, Any], region: str) -> Instance:
+        """A machine with what this session knows of it beside."""
+        machine = instance(facts, region)
+        if region != self._api.region:
+            self._regions[machine.id] = region
+        if not self._public and machine.private_ip:
+            machine = evolve(machine, ip=machine.private_ip)
+        if (launched := self._launched.get(machine.id)) is not None:
+            machine = evolve(machine, node=launched.node, offer=launched.offer)
+        if machine.details["state"] == "shutting-down" and self._time() < self._ending.get(machine.id, 0.0):
+            machine = evolve(machine, state=InstanceState.PENDING)
+        return machine
+
+    async def _all_regions(self) -> tuple[str, ...]:
+        """The session's region, and the others that are enabled for the account."""
+        try:
+            found = (await self._api.ask("describe_regions"))["Regions"]
+        except (AuthenticationFailed, Unavailable) as error:
+            _log.warning("only %s is looked at: %s", self._api.region, error)
+            found = []
+        others = sorted({each["RegionName"] for each in found} - {self._api.region})
+        return (self._api.region, *others)
+
+    # ---- ending, and moving deadlines
+
+    async def terminate(self, ids: Sequence[str]) -> None:
+        """End machines; those that AWS does not know are no obstacle.
+
+        Raises:
+            Transient: one that was launched just now is not known yet.
+        """
+        found = await self.describe(ids)
+        by_region: dict[str, list[str]] = {}
+        for name, machine in found.items():
+            region = str(machine.details["region"])
+            self._pools.add((region, machine.pool_id))
+            if machine.state is not InstanceState.GONE:
+                by_region.setdefault(region, []).append(name)
+
+        async def end(region: str, names: list[str]) -> None:
+            await self._each(names, lambda some: self._api.ask("terminate_instances", region=region, InstanceIds=some))
+
+        await asyncio.gather(*(end(region, names) for region, names in by_region.items()))
+        if found and await self._remove_empty() == "ending":
+            until = self._time() + _ENDING
+            for name in found:
+                self._ending.setdefault(name, until)
+
+    async def move(self, ids: Sequence[str], deadline: float) -> None:
+        """Move the deadline in the tags of those machines that are there."""
+        living = {
+            name: each for name, each in (await self.describe(ids)).items() if each.state is not InstanceState.GONE
+        }
+        by_region: dict[str, list[str]] = {}
+        for name, machine in living.items():
+            by_region.setdefault(str(machine.details["region"]), []).append(name)
+        tags = pairs({DEADLINE: f"{deadline:.3f}"})
+
+        async def moved(region: str, names: list[str]) -> None:
+            await self._each(names, lambda some: self._api.ask("create_tags", region=region, Resources=some, Tags=tags))
+
+        await asyncio.gather(*(moved(region, names) for region, names in by_region.items()))
+        for name in living:
+            if name in self._launched:
+                self._launched[name] = evolve(self._launched[name], deadline=deadline)
+
+    async def _each(self, names: list[str], call: Callable[[list[str]], Any]) -> None:
+        """Do something with machines, which AWS refuses for all of them if it does not know one."""
+        try:
+            for some in batched(names, _VALUES):
+                await call(list(some))
+        except Unavailable as error:
+            if "InvalidInstanceID" not in str(error) and "InvalidID" not in str(error):
+                raise
+            raise Transient(f"a machine is not known to AWS yet, or any more: {error}") from error
+
+    # ---- what is beside them
+
+    async def _remove_empty(self) -> Left:
+        """Remove what the pools have whose machines were ended, where no machine is left; what is left of them."""
+        found: set[Left] = set()
+        for region, pool in sorted(self._pools):
+            own = region == self._api.region and any(each.pool_id == pool for each in self._launched.values())
+            left = await (self._belongings.remove(pool) if own else remove(self._api, region, pool))
+            if left == "nothing" and not own:
+                self._pools.discard((region, pool))
+            found.add(left)
+        return "ending" if "ending" in found else "machines" if "machines" in found else "nothing"
+
+    async def clear(self) -> None:
+        """Remove what is left beside machines, as far as that goes within seconds."""
+        end, pause = self._time() + _CLEARING, 0.5
+        if self._belongings.made or self._pools:
+            while await self._remove_empty() == "ending" and self._time() + pause < end:
+                await asyncio.sleep(pause)
+                pause *= 2
+        for region in self._looked:
+            try:
+                await remove_left(self._api, region)
+            except ProviderError as error:
+                _log.info("no look at what is left in %s: %s", region, error)

@@ -1,0 +1,136 @@
+"""From what a region has and what it costs to offers. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+
+from attrs import evolve, frozen
+
+from skyward import Accelerator
+from skyward.spi import ComputeSpec, Market, Offer
+from skyward_aws._catalog import Kind
+
+__all__ = ["Prices", "offers_of", "zone_offer"]
+
+_LEAST_VCPU, _LEAST_MEMORY_GB = 2, 3.5
+"""What a machine has at least where the request does not say: less is too little for Python with its packages."""
+_DEAREST = 4.0
+"""Machines that cost more than so many times what the cheapest fitting one costs on demand are left out."""
+
+_LEAST_SECONDS = 60.0
+"""What is paid at least; then by the second: https://aws.amazon.com/ec2/pricing/on-demand/."""
+
+
+@frozen
+class Prices:
+    """Dollars for an hour.
+
+    Attributes:
+        on_demand: of each instance type.
+        spot: of each in each zone.
+    """
+
+    on_demand: Mapping[str, float]
+    spot: Mapping[str, Mapping[str, float]]
+
+
+def offers_of(
+    kinds: Iterable[Kind],
+    prices: Prices,
+    spec: ComputeSpec,
+    *,
+    provider: str,
+    region: str,
+    zones: Collection[str],
+    architecture: str | None,
+) -> list[Offer]:
+    """The offers that meet a request, the cheapest first, spot and on demand.
+
+    Without a machine by name, burstable and bare machines and those of an earlier generation are left out, and those
+    with accelerators that nobody has asked for.
+
+    Args:
+        kinds: what the region has.
+        prices: what that costs.
+        spec: the request.
+        provider: who offers.
+        region: where.
+        zones: the zones in which there is a subnet for the machines.
+        architecture: the only one that will do; ``None`` for ``"x86_64"`` if that has anything, else ``"arm64"``.
+    """
+    fitting = [kind for kind in kinds if _fits(kind, spec) and set(kind.zones) & set(zones)]
+    chosen = architecture or ("x86_64" if any(kind.architecture == "x86_64" for kind in fitting) else "arm64")
+    fitting = [kind for kind in fitting if kind.architecture == chosen]
+    costs = [prices.on_demand[kind.name] for kind in fitting if kind.name in prices.on_demand]
+    limit = _DEAREST * min(costs, default=math.inf)
+    offers = [
+        offer
+        for kind in fitting
+        if prices.on_demand.get(kind.name, 0.0) <= limit
+        for offer in _of(kind, prices, provider, region, sorted(set(kind.zones) & set(zones)))
+    ]
+    return sorted(offers, key=_preference)
+
+
+def zone_offer(offer: Offer, zone: str) -> Offer:
+    """The offer at the price of one zone."""
+    prices = offer.details.get("zone_prices")
+    price = prices.get(zone) if isinstance(prices, Mapping) else None
+    return evolve(offer, price=price) if isinstance(price, float) and offer.price is not None else offer
+
+
+def _fits(kind: Kind, spec: ComputeSpec) -> bool:
+    if spec.machine is not None and kind.name != spec.machine:
+        return False
+    free = spec.machine is not None  # whoever names a machine wants that one
+    if not free and (kind.odd or not kind.plain):
+        return False
+    least_cpu = spec.cpu or (0 if free else _LEAST_VCPU)
+    least_memory = spec.memory_gb or (0.0 if free else _LEAST_MEMORY_GB)
+    if kind.vcpu < least_cpu or kind.memory_gb < least_memory:
+        return False
+    if spec.accelerator is None:
+        return free or not kind.accelerator
+    return bool(kind.accelerator) and Accelerator.parse(kind.accelerator).satisfies(spec.accelerator)
+
+
+def _of(kind: Kind, prices: Prices, provider: str, region: str, zones: list[str]) -> Iterable[Offer]:
+    """The offers of one kind. A spot price that nothing is known to compare with is not told: savings rest on both."""
+    dear = prices.on_demand.get(kind.name)
+    there = {zone: price for zone, price in prices.spot.get(kind.name, {}).items() if zone in zones}
+
+    def offer(market: Market, price: float | None, where: list[str], **details: object) -> Offer:
+        return Offer(
+            provider=provider,
+            instance_type=kind.name,
+            region=region,
+            market=market,
+            price=price,
+            on_demand_price=dear,
+            vcpu=kind.vcpu,
+            memory_gb=kind.memory_gb,
+            accelerator=Accelerator.parse(kind.accelerator) if kind.accelerator else None,
+            billing_minimum=_LEAST_SECONDS,
+            details={"architecture": kind.architecture, "zones": where, **details},
+        )
+
+    if kind.spot and there:
+        cheap = min(there.values()) if dear is not None else None
+        yield offer("spot", cheap, sorted(there, key=there.__getitem__), zone_prices=there)
+    if kind.on_demand:
+        yield offer("on-demand", dear, zones)
+
+
+def _preference(offer: Offer) -> tuple[object, ...]:
+    """What costs least comes first; of unknown prices, the smallest machine."""
+    devices = 0 if offer.accelerator is None else offer.accelerator.count
+    return (_price(offer), devices, offer.vcpu, offer.memory_gb, offer.instance_type, offer.market)
+
+
+def _price(offer: Offer) -> float:
+    """What offers are sorted by. A spot price that is not told is known all the same."""
+    if offer.price is not None:
+        return offer.price
+    there = offer.details.get("zone_prices")
+    return min(there.values()) if isinstance(there, Mapping) and there else math.inf

@@ -1,0 +1,92 @@
+"""What the account must be allowed to do, tried without doing it, before anything is made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from skyward import AuthenticationFailed, ProviderError
+from skyward_aws._errors import combined
+
+if TYPE_CHECKING:
+    from skyward_aws._api import Api
+
+__all__ = ["trials", "try_out"]
+
+
+def trials(
+    key: str, image: str, kind: str, subnet: str, vpc: str, tags: list[dict[str, Any]], *, group: bool
+) -> dict[str, Any]:
+    """The requests of a pool's life, by their names, each to be tried only.
+
+    Args:
+        key: the public key that would be imported.
+        image: that would be booted.
+        kind: the instance type that would boot it.
+        subnet: where.
+        vpc: of the subnet.
+        tags: that all would bear, without the kind of the resource.
+        group: whether a security group would be made.
+    """
+
+    def tagged(resource: str) -> list[dict[str, Any]]:
+        return [{"ResourceType": resource, "Tags": tags}]
+
+    template = {"LaunchTemplateName": "skyward-trial", "Version": "1"}
+    override = {"InstanceType": kind, "SubnetId": subnet}
+    making: dict[str, Any] = {
+        "import_key_pair": {
+            "KeyName": "skyward-trial",
+            "PublicKeyMaterial": key.encode(),
+            "TagSpecifications": tagged("key-pair"),
+        },
+        "create_launch_template": {
+            "LaunchTemplateName": "skyward-trial",
+            "LaunchTemplateData": {"ImageId": image},
+            "TagSpecifications": tagged("launch-template"),
+        },
+        "run_instances": {
+            "ImageId": image,
+            "InstanceType": kind,
+            "MinCount": 1,
+            "MaxCount": 1,
+            "SubnetId": subnet,
+            "TagSpecifications": tagged("instance"),
+        },
+        "create_fleet": {
+            "Type": "instant",
+            "LaunchTemplateConfigs": [{"LaunchTemplateSpecification": template, "Overrides": [override]}],
+            "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
+            "TagSpecifications": tagged("fleet"),
+        },
+    }
+    if group:
+        making["create_security_group"] = {
+            "GroupName": "skyward-trial",
+            "Description": "tried only",
+            "VpcId": vpc,
+            "TagSpecifications": tagged("security-group"),
+        }
+    return making
+
+
+async def try_out(api: Api, requests: Mapping[str, Any]) -> None:
+    """Try requests, all at the same time. Only a refusal for want of a permission counts: others are about the trial.
+
+    Raises:
+        AuthenticationFailed: naming every action that is not allowed.
+    """
+
+    async def tried(operation: str, parameters: Mapping[str, Any]) -> AuthenticationFailed | None:
+        try:
+            await api.order(operation, DryRun=True, **parameters)
+        except AuthenticationFailed as error:
+            return error
+        except ProviderError:
+            pass  # DryRunOperation, which is AWS's word for yes, or something that the real request will tell
+        return None
+
+    answers = await asyncio.gather(*(tried(operation, each) for operation, each in requests.items()))
+    if missing := [answer for answer in answers if answer is not None]:
+        raise combined(missing)
