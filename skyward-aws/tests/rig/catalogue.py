@@ -1,4 +1,4 @@
-"""What moto has no answer to and AWS has: Price List, spot prices, quotas, placement scores, public parameters. Pure."""
+"""What moto has no answer to: Price List, spot prices, quotas, placement scores, public parameters. Pure."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def _product(attributes: Mapping[str, str], price: float) -> str:
     dimension = {"unit": "Hrs", "beginRange": "0", "endRange": "Inf", "pricePerUnit": {"USD": f"{price:.10f}"}}
     term = {"sku": sku, "priceDimensions": {f"{sku}.JRTCKXETXF.6YS6EN2CT7": dimension}, "termAttributes": {}}
     product = {"productFamily": "Compute Instance", "attributes": attributes, "sku": sku}
-    return json.dumps({"product": product, "serviceCode": "AmazonEC2", "terms": {"OnDemand": {f"{sku}.JRTCKXETXF": term}}})
+    terms = {"OnDemand": {f"{sku}.JRTCKXETXF": term}}
+    return json.dumps({"product": product, "serviceCode": "AmazonEC2", "terms": terms})
 
 
 def spot_history(request: Request, market: Market) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is for sale, at what price, and how much of it is left: set by the test, asked by the proxy. Pure but for its state."""
+"""What is for sale, at what price, and how much of it is left: set by the test, asked by the proxy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ type Purchase = Literal["spot", "on-demand"]
 
 @frozen
 class Kind:
-    """An instance type: its dollars per hour on demand in us-east-1 as published in 2025, and its virtual processors."""
+    """An instance type: its dollars per hour on demand in us-east-1, about as of 2025, and what it has."""
 
     name: str
     price: float
@@ -108,14 +108,14 @@ class Market:
     _limits: list[tuple[Lot, int]] = field(factory=list)
     _refusals: list[_Refusal] = field(factory=list)
 
-    def limit(self, number: int, type: str = "*", zone: str = "*", market: str = "*") -> None:
+    def limit(self, number: int, kind: str = "*", zone: str = "*", market: str = "*") -> None:
         """At most so many instances at one time of what matches, all together: ``limit(1, zone="us-east-1a")``."""
-        self._limits.insert(0, (Lot(type, zone, market), number))
+        self._limits.insert(0, (Lot(kind, zone, market), number))
 
     def refuse(
         self,
         code: str = "InsufficientInstanceCapacity",
-        type: str = "*",
+        kind: str = "*",
         zone: str = "*",
         market: str = "*",
         *,
@@ -123,19 +123,19 @@ class Market:
     ) -> None:
         """Refuse to launch what matches; a fleet tells that in its errors, and goes on with its other pools."""
         status = 500 if code in {"InsufficientInstanceCapacity", "InsufficientHostCapacity"} else 400
-        message = f"We currently do not have sufficient {type} capacity in the Availability Zone you requested ({zone})."
+        message = f"We currently do not have sufficient {kind} capacity in {zone}."
         told = message if status == 500 else f"{code}, as scripted"
-        self._refusals.append(_Refusal(Lot(type, zone, market), Refused(code, told, status), times))
+        self._refusals.append(_Refusal(Lot(kind, zone, market), Refused(code, told, status), times))
 
-    def on_demand_price(self, type: str, region: str) -> float:
-        return round(self.prices[type] * (1 if region == "us-east-1" else 1.1), 6)
+    def on_demand_price(self, kind: str, region: str) -> float:
+        return round(self.prices[kind] * (1 if region == "us-east-1" else 1.1), 6)
 
-    def spot_price(self, type: str, zone: str) -> float | None:
+    def spot_price(self, kind: str, zone: str) -> float | None:
         """What spot costs there; ``None`` where it is not sold."""
-        if type in self.without_spot:
+        if kind in self.without_spot:
             return None
-        usual = self.on_demand_price(type, zone[:-1]) * (0.3 + 0.01 * (ord(zone[-1]) - ord("a")))
-        return self.spot.get((type, zone), round(usual, 6))
+        usual = self.on_demand_price(kind, zone[:-1]) * (0.3 + 0.01 * (ord(zone[-1]) - ord("a")))
+        return self.spot.get((kind, zone), round(usual, 6))
 
     def available(self, lot: Lot, wanted: int, running: Iterable[Lot]) -> tuple[int, Refused | None]:
         """How many of the wanted can be had beside those that run, and why not more."""

@@ -1,13 +1,15 @@
-"""Moto's server as a process of its own: ``python server.py IMAGES LABEL``. Prints its port; ends with its input.
+"""Moto's server as a process of its own: ``python server.py FOLDER LABEL``. Prints its port; ends with its input.
 
-IMAGES is a file of the machine images that there are, LABEL what the rig's containers are marked with: whatever of
-them is still there when the input ends is removed, so that nothing stays when the tests' own process is killed.
+FOLDER is the rig's own, with the machine images that there are in ``images.json``; LABEL is what its containers are
+marked with. Whatever of both is still there when the input ends is removed, so that nothing stays when the tests' own
+process is killed.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 
@@ -22,10 +24,10 @@ def sweep(label: str) -> None:
             subprocess.run(("podman", *remove, *found), capture_output=True)
 
 
-def main(images: str, label: str) -> None:
+def main(folder: str, label: str) -> None:
     """Serve until the input ends."""
     os.environ.update(
-        MOTO_AMIS_PATH=images,
+        MOTO_AMIS_PATH=os.path.join(folder, "images.json"),
         MOTO_ENABLE_AMI_VALIDATION="1",
         MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION="1",
         MOTO_ENABLE_KEYPAIR_VALIDATION="1",
@@ -37,8 +39,8 @@ def main(images: str, label: str) -> None:
     server.start()
     print(server.get_host_and_port()[1], flush=True)
     sys.stdin.read()
-    if label:
-        sweep(label)
+    sweep(label)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 

@@ -13,8 +13,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 from attrs import field, frozen
 
-__all__ = ["Refused", "Reply", "Request", "answer", "element", "listed", "numbered", "paged", "parsed", "read", "refusal"]
-
 NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15"
 JSON = "application/x-amz-json-1.1"
 
@@ -58,9 +56,8 @@ def read(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Req
     """What a call is about: its service and region by the signature, its action by the body, the header or the path."""
     signed = _SCOPE.search(headers.get("authorization", ""))
     service, region, key = (signed["service"], signed["region"], signed["key"]) if signed else ("", "us-east-1", None)
-    common: dict[str, Any] = {
-        "service": service, "region": region, "method": method, "path": path, "headers": headers, "body": body, "key": key,
-    }  # fmt: skip
+    common: dict[str, Any] = {"service": service, "region": region, "key": key}
+    common |= {"method": method, "path": path, "headers": headers, "body": body}
     if target := headers.get("x-amz-target"):
         return Request(action=target.rpartition(".")[2], json=json.loads(body or b"{}"), **common)
     if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
