@@ -27,6 +27,8 @@ ATTRIBUTES = {
     "signal": 9,
     "exit_code": 137,
     "out_of_memory": True,
+    "quota": "Running On-Demand P instances",
+    "url": "https://console.example.com/quotas",
 }
 
 

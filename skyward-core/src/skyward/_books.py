@@ -13,8 +13,10 @@ from skyward.model.events import InstanceLaunched, InstanceLaunching, InstancePr
 
 if TYPE_CHECKING:
     from skyward._cost import CostMeter
+    from skyward._deadline import Deadline
     from skyward._events import EventBus
     from skyward._fleet import Machine
+    from skyward._market import Seller
     from skyward.model.offer import Offer
     from skyward.spi.provider import LaunchRequest, Provider
 
@@ -30,6 +32,9 @@ class Books:
         pool_id: names the ledger.
         events: where events go.
         cost: counts what the machines cost.
+
+    Attributes:
+        deadline: is told of the machines as well, since its moment follows from what they cost.
     """
 
     def __init__(self, pool_id: str, events: EventBus, cost: CostMeter) -> None:
@@ -37,6 +42,7 @@ class Books:
         self._events = events
         self._cost = cost
         self._ledger: Ledger | None = None
+        self.deadline: Deadline | None = None
 
     def open(self, owner: str, providers: Sequence[Provider], deadline: float | None) -> None:
         """Begin, before anything is bought.
@@ -64,10 +70,14 @@ class Books:
         self._ledger.record(
             "launching", provider=offer.provider, region=offer.region, machine=offer.instance_type, nodes=list(nodes)
         )
-        self._events.emit(InstanceLaunching(len(nodes), offer.instance_type, offer.provider))
+        self._events.emit(
+            InstanceLaunching(len(nodes), offer.instance_type, offer.provider, offer.region, offer.market, offer.price)
+        )
 
     def launched(self, machine: Machine) -> None:
         """A machine is known: it costs from now on."""
+        if self.deadline is not None:
+            self.deadline.launched(machine)
         offer, instance = machine.offer, machine.instance
         spot = offer.market == "spot"
         self._cost.start(
@@ -78,8 +88,26 @@ class Books:
             quantum=offer.billing_quantum,
             minimum=offer.billing_minimum,
         )
-        self._record("launched", provider=offer.provider, ids=[instance.id])
+        self._record("launched", provider=offer.provider, ids=[instance.id], price=offer.price)
         self._events.emit(InstanceLaunched(instance.id, instance.node, offer.provider))
+
+    def strayed(self, seller: Seller, request: LaunchRequest, count: int) -> None:
+        """An order has brought forth machines that nobody told of, and that have been ended: they cost all the same."""
+        if self.deadline is not None:
+            self.deadline.strayed(seller, count)
+        offer = request.offer
+        spot = offer.market == "spot"
+        for number in range(count):
+            account = f"{id(request)}/stray-{number}"
+            self._cost.start(
+                account,
+                on_demand=_on_demand(offer),
+                spot_price=offer.price if spot else None,
+                spot=spot,
+                quantum=offer.billing_quantum,
+                minimum=offer.billing_minimum,
+            )
+            self._cost.stop(account)
 
     def answered(self, request: LaunchRequest, clear: bool) -> None:  # noqa: FBT001  it is called back
         """An order ended; ``clear`` if what it has created is known."""
@@ -110,10 +138,12 @@ class Books:
 
     def gone(self, machine: Machine) -> None:
         """A machine is proven to be gone."""
+        if self.deadline is not None:
+            self.deadline.gone(machine)
         self._cost.stop(_account(machine))
         self._record("terminated", provider=machine.offer.provider, ids=[machine.instance.id])
 
-    def _record(self, fact: str, **values: str | float | Sequence[str] | Sequence[int]) -> None:
+    def _record(self, fact: str, **values: str | float | Sequence[str] | Sequence[int] | None) -> None:
         """Record what must not be stopped by a ledger that cannot be written, such as the end of a machine."""
         if self._ledger is None:
             return

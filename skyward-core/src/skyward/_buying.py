@@ -21,12 +21,13 @@ from skyward.model.offer import Offer
 from skyward.spi.provider import LaunchRequest
 
 if TYPE_CHECKING:
+    from skyward._deadline import Deadline
     from skyward._fleet import Fleet, Machine
     from skyward._market import Seller
     from skyward._selection import Bid, Order
     from skyward.model.spec import ComputeSpec
 
-__all__ = ["Buyer", "said"]
+__all__ = ["Buyer", "named", "said"]
 
 _log = logging.getLogger("skyward.market")
 
@@ -65,11 +66,19 @@ class Buyer:
         spec: the pool's request.
         fleet: takes the machines.
         before: called with an offer and the nodes that it is for, right before it is ordered.
+        deadline: says what must not be bought for its price, and has machines launched with the moment of their end.
     """
 
-    def __init__(self, spec: ComputeSpec, fleet: Fleet, before: Callable[[Offer, Sequence[int]], None]) -> None:
+    def __init__(
+        self,
+        spec: ComputeSpec,
+        fleet: Fleet,
+        before: Callable[[Offer, Sequence[int]], None],
+        deadline: Deadline,
+    ) -> None:
         self._spec = spec
         self._fleet = fleet
+        self._deadline = deadline
         self._before = before
         self._turns: dict[Seller, asyncio.Lock] = {}
 
@@ -92,7 +101,12 @@ class Buyer:
             AuthenticationFailed: at once, whatever other offers there are.
         """
         set_aside: dict[Seller, SkywardError] = {}
-        bought = await together(self._buy(order, sellers, set_aside, others) for order in orders)
+        for order in orders:
+            self._deadline.expect(order.nodes, [bid.offer for bid in order.offers])
+        try:
+            bought = await together(self._buy(order, sellers, set_aside, others) for order in orders)
+        finally:
+            self._deadline.expect_nothing(node for order in orders for node in order.nodes)
         return [machine for machines in bought for machine in machines]
 
     async def _buy(
@@ -135,7 +149,7 @@ class Buyer:
             asked.update(range(place, place + len(others) + 1))
             nodes = state.missing if offer.capacity is None else state.missing[: offer.capacity]
             if not nodes:
-                state.answer(f"{_named(offer)}: no capacity")
+                state.answer(f"{named(offer)}: no capacity")
                 continue
             async with self._turns.setdefault(seller, asyncio.Lock()):
                 if seller in set_aside:
@@ -144,13 +158,19 @@ class Buyer:
                         state.heard.add(seller)
                     continue
                 state.heard.add(seller)
+                why = self._deadline.refused(offer, nodes)
+                if why is not None:
+                    state.answer(f"{named(offer)}: refused, since {why}")
+                    asked.difference_update(range(place + 1, place + len(others) + 1))
+                    continue
+                others = [each for each in others if self._deadline.refused(each.offer, nodes) is None]
                 try:
                     got = await self._launch(seller, offer, nodes, [each.offer for each in others])
                 except AuthenticationFailed:
                     raise
                 except (ProviderError, PluginError) as error:
-                    state.answer(f"{_named(offer, len(others))}: {said(error)}")
-                    _log.info("no machine from %s: %s", _named(offer, len(others)), said(error))
+                    state.answer(f"{named(offer, len(others))}: {said(error)}")
+                    _log.info("no machine from %s: %s", named(offer, len(others)), said(error))
                     if isinstance(error, (PluginError, NoAnswer)):
                         set_aside[seller] = error
                     continue
@@ -159,19 +179,25 @@ class Buyer:
             state.take(got)
             if not state.missing:
                 break
-            state.answer(f"{_named(offer, len(others))}: {len(got)} machine(s) of {len(got) + len(state.missing)}")
+            state.answer(f"{named(offer, len(others))}: {len(got)} machine(s) of {len(got) + len(state.missing)}")
         return generous
 
     async def _launch(
         self, seller: Seller, offer: Offer, nodes: Sequence[int], others: Sequence[Offer]
     ) -> list[Machine]:
-        """Launch machines of one offer, or of others where it has none, again after a passing failure, but not when nothing was answered for long."""
+        """Launch machines of one offer, or of others where it has none.
+
+        A passing failure is tried again, but not where nothing was answered for long.
+        """
         request = LaunchRequest(offer=offer, nodes=tuple(nodes), spec=self._spec, alternatives=tuple(others))
         self._before(offer, nodes)
 
+        dearest = max((offer, *others), key=lambda each: each.price or 0.0)
+
         async def launched() -> list[Machine] | NoAnswer:
             try:
-                return await self._fleet.launch(seller, request)
+                async with self._deadline.order(seller, dearest, nodes):
+                    return await self._fleet.launch(seller, request)
             except NoAnswer as error:
                 return error
 
@@ -184,7 +210,11 @@ class Buyer:
 def said(error: Exception) -> str:
     """What a provider answered, in words."""
     words = str(error) or type(error).__name__
-    return f"over quota: {words}" if isinstance(error, QuotaExceeded) else words
+    if not isinstance(error, QuotaExceeded):
+        return words
+    quota = f" ({error.quota})" if error.quota and error.quota not in words else ""
+    where = f"; have it raised at {error.url}" if error.url and error.url not in words else ""
+    return f"over quota{quota}: {words}{where}"
 
 
 def _alternatives(bids: Sequence[Bid], seller: Seller) -> list[Bid]:
@@ -201,6 +231,7 @@ def _alternatives(bids: Sequence[Bid], seller: Seller) -> list[Bid]:
     return list(takewhile(alike, rest))
 
 
-def _named(offer: Offer, others: int = 0) -> str:
+def named(offer: Offer, others: int = 0) -> str:
+    """An offer in words: whose it is, which machine, and where."""
     more = f" and {others} other(s)" if others else ""
     return f"{offer.provider} {offer.instance_type}{more} ({offer.market}, {offer.region})"

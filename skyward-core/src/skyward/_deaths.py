@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
-from skyward.errors import OutcomeUnknown, PoolTimeout, SlotDied
+from skyward.errors import BudgetExhausted, OutcomeUnknown, PoolTimeout, SlotDied
 
 if TYPE_CHECKING:
     from skyward._node import Node
@@ -67,7 +67,12 @@ def node_lost(task: Task, node: Node, why: str) -> OutcomeUnknown:
     return OutcomeUnknown(f"{message}whether it ran; {_AGAIN}", node=node.index, slot=task.place[1])
 
 
-def cut_off(task: Task) -> PoolTimeout:
-    """The pool's time ran out under the task."""
+def cut_off(task: Task, parameter: str) -> PoolTimeout:
+    """The pool's time ran out under the task; it followed from this parameter of the pool's."""
+    if parameter == "budget":
+        return BudgetExhausted(
+            f"{task.name} was cut off: the pool's machines have cost what its budget allows; raise budget=... of the "
+            "pool (in dollars, None for no limit), or ask for fewer or cheaper machines"
+        )
     message = f"{task.name} was cut off: the pool's machines have reached their time limit; raise timeout=... of the "
     return PoolTimeout(f"{message}pool (in seconds, None for no limit), or call pool.extend(seconds) in time")

@@ -50,6 +50,7 @@ class Dispatcher:
         self._closed: str | None = None
         self._expected: set[int] = set()
         self._cut = False  # whether a machine has reached the pool's time limit
+        self.time_limit = "timeout"  # the parameter from which that limit follows
         self._victims: dict[int, int] = {}  # task -> slots that died when it was the next to run there
         reactor.busy = lambda: bool(self._tasks)
         self.on_node_lost: Callable[[Node, str], bool] = lambda _node, _why: False
@@ -224,7 +225,9 @@ class Dispatcher:
             if replaceable and self.on_node_lost(node, why):
                 self._expected.add(node.index)
             for task in held:
-                self._retry_or_fail(task, _deaths.cut_off(task) if self._cut else _deaths.node_lost(task, node, why))
+                self._retry_or_fail(
+                    task, _deaths.cut_off(task, self.time_limit) if self._cut else _deaths.node_lost(task, node, why)
+                )
             for task in reversed(unsent):
                 self._put_back(task)
             self._fail_homeless(node.index)
@@ -358,6 +361,6 @@ class Dispatcher:
 
     def _no_node(self, task: Task) -> PoolTimeout | NodeLost:
         if self._cut:
-            return _deaths.cut_off(task)
+            return _deaths.cut_off(task, self.time_limit)
         which = "the pool has no machine left" if task.node is None else f"node {task.node} is gone"
         return NodeLost(f"{which}: its end is in the log above; open a new pool to go on", node=task.node)

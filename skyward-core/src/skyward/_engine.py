@@ -10,19 +10,20 @@ import importlib
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from skyward import _clock, _interrupts, _signals
 from skyward._cost import CostMeter
+from skyward._deadline_warning import DeadlineWarning
+from skyward._deaths import DEADLINE
 from skyward._display import make_display
 from skyward._events import EventBus
 from skyward._interrupts import shield
 from skyward._teardown import shielded
 from skyward.errors import UsageError
-from skyward.model.events import ClusterDestroyed, Error, PoolStopping, TimeoutApproaching
+from skyward.model.events import ClusterDestroyed, Error, PoolStopping
 
 if TYPE_CHECKING:
     from skyward._dispatcher import Dispatcher
@@ -41,8 +42,6 @@ _log = logging.getLogger("skyward.pool")
 _COST_EVERY = 30.0
 _UNTIL_KNOWN = 0.5
 """Seconds between looks for the lease, which is known once the providers have been asked."""
-_WARN_BEFORE = 300.0
-"""Seconds before the machines end themselves at which a warning event comes."""
 _STATES = {"being entered": "is being entered", "leaving": "is ending", "ended": "has ended"}
 """How the states are put into sentences that begin with "this pool"; one that is missing reads well by itself."""
 
@@ -72,9 +71,9 @@ class Engine:
         self._made_loop: LoopThread | None = None
         self._made_reactor: Reactor | None = None
         self._made_road: Road | None = None
+        self._clock = _clock.SYSTEM
         self._provisioning: concurrent.futures.Future[None] | None = None
         self._lock = threading.Lock()
-        self._warned = False
         self._holding = False
         self._at_leave: list[Callable[[], None]] = []
         self._display = make_display(options.display)
@@ -191,12 +190,9 @@ class Engine:
         for node, why in lost:
             if not self._node_lost(node, why):
                 self.dispatcher.give_up(node.index)
-        deadline = self._road.deadline
-        if deadline is not None:
-            moment = time.strftime("%H:%M:%S", time.localtime(deadline))
-            _log.info("the machines end themselves at %s (timeout=%g)", moment, self._options.spec.timeout or 0)
+        self._warning = DeadlineWarning(self._road, self._options, self._clock, self.events)
         self._every(_COST_EVERY, lambda: self.events.emit(self._cost.update()))
-        self._every(1.0, self._watch_deadline)
+        self._every(1.0, self._warning.look)
 
     def _every(self, seconds: float, action: Callable[[], Any]) -> None:
         def again() -> None:
@@ -215,15 +211,6 @@ class Engine:
             node.renew()
         if lease is not None or self.state == "being entered":
             self.reactor.call_later(_UNTIL_KNOWN if lease is None else lease / 4, self._keep_leases)
-
-    def _watch_deadline(self) -> None:
-        deadline = self._road.deadline
-        if deadline is None:
-            return
-        left = deadline - self._clock.time()
-        if left <= min(_WARN_BEFORE, (self._options.spec.timeout or 0) / 2) and not self._warned:
-            self._warned = True
-            self.events.emit(TimeoutApproaching(left, deadline))
 
     @property
     def _loop(self) -> LoopThread:
@@ -294,14 +281,24 @@ class Engine:
         """Move the deadline of every machine to ``seconds`` from now."""
         self.require_active()
         self._loop.run(self._road.extend(self._clock.time() + seconds))
-        self._warned = False
+        self._warning.extended(seconds)
 
     def _node_lost(self, node: Node, why: str) -> bool:
         """A machine is gone: buy another one, unless the pool's own time is over. True when one is on its way."""
-        if self.state != "active" or why == "deadline":
+        if self.state != "active":
+            return False
+        if why == DEADLINE:
+            if self._made_loop is not None:
+                self._made_loop.start(self._finish(node))
             return False
         self._loop.start(self._replace(node))
         return True
+
+    async def _finish(self, node: Node) -> None:
+        try:
+            await self._road.finish(node)
+        except Exception as error:  # noqa: BLE001  it is tried again when the pool ends
+            _log.warning("%s has reached its deadline and is not proven to be gone: %s", node.instance.id, error)
 
     async def _replace(self, node: Node) -> None:
         try:

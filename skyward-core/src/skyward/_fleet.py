@@ -79,6 +79,7 @@ class Fleet:
         on_new: called with each machine as soon as it is known.
         on_gone: called with each machine once it is proven to be gone.
         on_answer: called with each order that ended, and whether what it has created is known.
+        on_stray: called with an order and how many machines it has brought forth that nobody told of; they have ended.
     """
 
     def __init__(
@@ -87,11 +88,13 @@ class Fleet:
         on_new: Callable[[Machine], None],
         on_gone: Callable[[Machine], None],
         on_answer: Callable[[LaunchRequest, bool], None],
+        on_stray: Callable[[Seller, LaunchRequest, int], None] = lambda _seller, _request, _count: None,
     ) -> None:
         self._pool_id = pool_id
         self._on_new = on_new
         self._on_gone = on_gone
         self._on_answer = on_answer
+        self._on_stray = on_stray
         self._machines: dict[tuple[Seller, str], Machine] = {}
         self._turns: dict[Seller, asyncio.Lock] = {}
         self._watches: dict[Seller, Watch] = {}
@@ -136,13 +139,13 @@ class Fleet:
             raise
         machines = self._conclude(order)
         if isinstance(order.exception(), (PluginError, Transient)):
-            await self._end_strays(seller)
+            await self._end_strays(seller, request)
         answer = order.result()
         nodes = {machine.instance.node for machine in machines}
         if len(answer) == len(machines) == len(nodes) and nodes <= set(request.nodes):
             return machines
         self._doubt(seller, request, known=True)
-        await self._end_strays(seller, machines)
+        await self._end_strays(seller, request, machines)
         raise bug(seller.provider, "launch", f"an answer that is not machines for the nodes {request.nodes}: {answer}")
 
     async def _cut_off(self, order: asyncio.Task[list[object]]) -> None:
@@ -189,13 +192,15 @@ class Fleet:
             self._on_new(machine)
         return list(fresh.values())
 
-    async def _end_strays(self, seller: Seller, machines: Sequence[Machine] = ()) -> None:
+    async def _end_strays(self, seller: Seller, request: LaunchRequest, machines: Sequence[Machine] = ()) -> None:
         """After a plugin's mistake: end what it may have created. What fails here is done again at the pool's end."""
         try:
             await self.end(machines)
             now = asyncio.get_running_loop().time()
             strays = await sweep(seller, self._pool_id, known=self._ids(seller))
             self._doubts[seller].looked(strays, now)
+            if strays:
+                self._on_stray(seller, request, len(strays))
         except SkywardError as error:
             _log.warning("%s may still have machines that it did not tell of: %s", seller.provider.name, error)
 

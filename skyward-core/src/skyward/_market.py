@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 from attrs import define, evolve, frozen
 
 from skyward._asking import NoAnswer, all_of, ask, let_go, persistently, together
-from skyward._buying import Buyer, said
+from skyward._buying import Buyer, named, said
 from skyward._client import this_client
 from skyward._handles import ProviderHandle
 from skyward._hooks import Aside
+from skyward._quote import quote
 from skyward._selection import Order, fits, plan, rank, wanted
 from skyward.errors import (
     AuthenticationFailed,
@@ -26,6 +27,7 @@ from skyward.model.offer import Offer
 from skyward.spi.provider import PoolIdentity, Provider, Session
 
 if TYPE_CHECKING:
+    from skyward._deadline import Deadline
     from skyward._fleet import Machine
     from skyward._options import PoolOptions
     from skyward.model.spec import ComputeSpec
@@ -79,15 +81,18 @@ class Market:
         options: the pool's request.
         identify: makes the identity towards each provider.
         buyer: gives the orders.
+        deadline: says which offers are not worth a try for their price.
     """
 
-    def __init__(self, options: PoolOptions, identify: Identify, buyer: Buyer) -> None:
+    def __init__(self, options: PoolOptions, identify: Identify, buyer: Buyer, deadline: Deadline) -> None:
         self.sellers: list[Seller] = []
         self.sessions: list[tuple[Provider, Session]] = []
         """Every session that was opened, those of providers included whose offers failed."""
         self._options = options
         self._identify = identify
         self._buyer = buyer
+        self._deadline = deadline
+        self._refused: list[tuple[Offer, str]] = []
         self._answers: list[tuple[str, str, Seller | None]] = []
 
     @property
@@ -173,12 +178,15 @@ class Market:
     def _plan(self, nodes: list[int]) -> list[Order]:
         """The choices, off the event loop: they may be a user's or a plugin's code."""
         options, allocation = self._options, self._options.allocation
+        self._refused = self._deadline.hopeless([offer for each in self.sellers for offer in each.offers], nodes)
+        refused = {id(offer) for offer, _ in self._refused}
+        offers = [tuple(offer for offer in each.offers if id(offer) not in refused) for each in self.sellers]
         handles = [
-            ProviderHandle(seller.provider.name, wanted(seller.offers, allocation, len(nodes)))
-            for seller in self.sellers
+            ProviderHandle(seller.provider.name, wanted(its_own, allocation, len(nodes)))
+            for seller, its_own in zip(self.sellers, offers, strict=True)
         ]
         ranking = rank(handles, options.selection, options.spec)
-        orders = plan([seller.offers for seller in self.sellers], ranking, allocation, nodes)
+        orders = plan(offers, ranking, allocation, nodes)
         if not all(order.offers for order in orders):
             raise NoAvailableProviderError(self._nothing())
         return orders
@@ -190,7 +198,14 @@ class Market:
         wish += [f"{spec.cpu} CPUs"] if spec.cpu is not None else []
         wish += [f"{spec.memory_gb:g} GB"] if spec.memory_gb is not None else []
         wish += [f"machine {spec.machine!r}"] if spec.machine is not None else []
-        markets = {offer.market for seller in self.sellers for offer in seller.offers}
+        refused = {id(offer) for offer, _ in self._refused}
+        markets = {offer.market for each in self.sellers for offer in each.offers if id(offer) not in refused}
+        if refused:
+            return (
+                f"no provider offers {', '.join(wish)} for that money with this allocation ({self._said()}): "
+                f"{self._too_dear()}; raise {self._deadline.limits}, ask for fewer or smaller machines, or choose "
+                "another allocation"
+            )
         if len(markets) == 1:
             return (
                 f"no provider offers {', '.join(wish)} with this allocation: what fits is {markets.pop()} only "
@@ -206,16 +221,25 @@ class Market:
             "provider"
         )
 
+    def _too_dear(self) -> str:
+        """The cheapest offer that was refused for its price, and why it was."""
+        offer, why = self._refused[0]
+        others = f", as were {len(self._refused) - 1} dearer one(s)" if len(self._refused) > 1 else ""
+        return f"the cheapest that was refused is {named(offer)}, since {why}{others}"
+
     def _said(self) -> str:
         return "; ".join(f"{name}: {answer}" for name, answer, _ in self._answers)
 
     async def buy(self, orders: Sequence[Order]) -> list[Machine]:
-        """Launch orders; see `Buyer.buy`."""
+        """Say what is ordered, and launch it; see `Buyer.buy`."""
+        for line in quote(orders, self._deadline.limits):
+            _log.info("%s", line)
         return await self._buyer.buy(orders, self.sellers, self._not_asked)
 
     def _not_asked(self, asked: set[Seller]) -> list[str]:
         """What the other providers answered."""
-        return [f"{name}: {answer}" for name, answer, seller in self._answers if seller not in asked]
+        answers = [f"{name}: {answer}" for name, answer, seller in self._answers if seller not in asked]
+        return [*answers, self._too_dear()] if self._refused else answers
 
     async def close(self) -> None:
         """Close every session. What goes wrong is logged: by now nothing depends on it."""

@@ -163,6 +163,11 @@ class Node:
                 for slot in self.slots:
                     slot.meet_at(head)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now by which it hears what it is told."""
+        return self._control is not None
+
     def extend(self, seconds: float | None) -> None:
         """Move the node's deadline to ``seconds`` from now; said again on each new connection, as it may get lost."""
         self._extension = (self._loop.time(), seconds)

@@ -7,11 +7,12 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast
 
-from attrs import frozen
+from attrs import field, frozen
 
 from skyward._callbacks import checked
 from skyward._choice import Choice
 from skyward._handles import SELECTORS
+from skyward._spending import Limits
 from skyward.errors import ConfigurationError
 from skyward.model.allocation import AllocationLike, parse_allocation
 from skyward.model.image import Image, Variables
@@ -54,6 +55,7 @@ class PoolOptions:
     provision_timeout: float
     lease: float | Literal["provider"] | None
     plugins: tuple[Integration, ...]
+    limits: Limits = field(factory=Limits)
 
 
 def check_options(
@@ -69,6 +71,8 @@ def check_options(
     memory: str | None,
     volume: Sequence[Volume] | None,
     allocation: AllocationLike,
+    max_hourly_cost: float | None,
+    budget: float | None,
     timeout: float | None,
     env: Mapping[str, str] | None,
     concurrency: int,
@@ -124,6 +128,10 @@ def check_options(
         provision_timeout=_seconds("provision_timeout", provision_timeout),
         lease=lease if lease is None or lease == "provider" else _seconds("lease", lease, "to outlive the client"),
         plugins=_plugins(plugins),
+        limits=Limits(
+            max_hourly_cost=_dollars("max_hourly_cost", max_hourly_cost, " for an hour of all machines together"),
+            budget=_dollars("budget", budget, " for all that the pool may cost"),
+        ),
     )
 
 
@@ -200,6 +208,16 @@ def _seconds(name: str, value: object, without: str = "") -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         alternative = f", or None {without}" if without else ""
         raise ConfigurationError(f"{name} is {value!r}; give a positive number of seconds{alternative}")
+    return float(value)
+
+
+def _dollars(name: str, value: object, what: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ConfigurationError(
+            f"{name} is {value!r}; give a positive number of US dollars{what}, or None for no limit"
+        )
     return float(value)
 
 

@@ -30,6 +30,8 @@ class PoolParameters(TypedDict, total=False):
     memory: str | None
     volume: Sequence[Volume] | None
     allocation: AllocationLike
+    max_hourly_cost: float | None
+    budget: float | None
     timeout: float | None
     env: Mapping[str, str] | None
     concurrency: int

@@ -47,6 +47,10 @@ class ComputePool:
         volume: volumes to be mounted on each node.
         allocation: ``"spot-if-available"``, ``"spot"``, ``"on-demand"``, ``"cheapest"``, the name of a plugin's
             strategy, a share of spot from 0 to 1, a value of ``sky.Allocation``, or any object with ``allocate``.
+        max_hourly_cost: US dollars that an hour of all machines together may cost; offers with which it would cost
+            more are refused. ``None`` for no limit.
+        budget: US dollars that the pool may cost in its whole life, enforced on the machines: they end themselves at
+            the moment up to which it pays for them, or at ``timeout`` if that comes first. ``None`` for no limit.
         timeout: seconds that the machines may live, enforced on the machines; ``None`` for no limit.
         env: environment variables of the tasks.
         concurrency: tasks that a node runs at a time, each in a process of its own.
@@ -75,6 +79,8 @@ class ComputePool:
         memory: str | None = None,
         volume: Sequence[Volume] | None = None,
         allocation: AllocationLike = "spot-if-available",
+        max_hourly_cost: float | None = None,
+        budget: float | None = None,
         timeout: float | None = 3600,
         env: Mapping[str, str] | None = None,
         concurrency: int = 1,
@@ -98,6 +104,8 @@ class ComputePool:
             memory=memory,
             volume=volume,
             allocation=allocation,
+            max_hourly_cost=max_hourly_cost,
+            budget=budget,
             timeout=timeout,
             env=env,
             concurrency=concurrency,
@@ -259,7 +267,7 @@ class ComputePool:
         Raises:
             ProvisioningError: a provider does not move the tags of its machines. Then all end when they would have.
             UsageError: the pool is not active, or this thread runs an event loop.
-            ConfigurationError: ``seconds`` is no positive number.
+            ConfigurationError: ``seconds`` is no positive number, or the pool's budget does not pay for them.
         """
         from skyward.model.machine import is_number
 

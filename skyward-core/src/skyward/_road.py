@@ -9,7 +9,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve
 
@@ -17,6 +17,7 @@ from skyward import _clock
 from skyward._asking import all_of, ask, bug, let_go, seen_through, shielded, together
 from skyward._books import Books
 from skyward._buying import Buyer
+from skyward._configuration import configured
 from skyward._deadline import Deadline
 from skyward._fleet import Fleet
 from skyward._hooks import Hooks
@@ -81,8 +82,11 @@ class Road:
         self._token = secrets.token_bytes(32)
         self._books = Books(self.pool_id, events, cost)
         self._market: Market | None = None
-        self._fleet = Fleet(self.pool_id, self._books.launched, self._books.gone, self._books.answered)
-        self._deadline = Deadline(self._fleet, dispatcher, self._books.extended)
+        self._fleet = Fleet(
+            self.pool_id, self._books.launched, self._books.gone, self._books.answered, self._books.strayed
+        )
+        self._deadline = Deadline(self._fleet, dispatcher, self._books.extended, options.limits)
+        self._books.deadline = self._deadline
         self._transports: dict[tuple[int, str], tuple[Seller, Transport]] = {}  # by node and id: two may have one id
         self._rendezvous = Rendezvous(lambda: list(dispatcher.nodes.values()))
         self._early: list[tuple[Node, str]] = []
@@ -103,6 +107,11 @@ class Road:
     def deadline(self) -> float | None:
         """Seconds since the epoch at which the machines end themselves; ``None`` for never."""
         return self._deadline.at
+
+    @property
+    def limit(self) -> Literal["timeout", "budget"]:
+        """The parameter from which the deadline follows."""
+        return self._deadline.limit
 
     @property
     def remaining(self) -> list[str]:
@@ -136,7 +145,7 @@ class Road:
     def _patience(self, left: float | None) -> tuple[float, str]:
         """For how many seconds to buy, and which parameter says so. ``left`` is for how long the machines may live."""
         limit = self._options.provision_timeout
-        return (limit, "provision_timeout") if left is None or limit <= left else (max(left, 0.0), "timeout")
+        return (limit, "provision_timeout") if left is None or limit <= left else (max(left, 0.0), self.limit)
 
     @contextlib.contextmanager
     def _work(self) -> Generator[None]:
@@ -159,12 +168,11 @@ class Road:
         spec = await self._hooks.prepared(self._options.spec)
         self._options = evolve(self._options, spec=spec)
         self._events.emit(InfraCreating())
-        if spec.timeout is not None:
-            self._deadline.at = _clock.current().time() + spec.timeout
+        self._deadline.begin(None if spec.timeout is None else _clock.current().time() + spec.timeout)
         self._books.open(self.owner, self._options.providers, self.deadline)
         identify = Identify(self.pool_id, self.owner, self.deadline, self._options.lease, self._token)
-        buyer = Buyer(spec, self._fleet, self._books.launching)
-        self._market = Market(self._options, identify, buyer)
+        buyer = Buyer(spec, self._fleet, self._books.launching, self._deadline)
+        self._market = Market(self._options, identify, buyer, self._deadline)
         await self._market.open()
         self._tidying = asyncio.ensure_future(tidy(self._market.sellers))
         orders = await self._market.orders(range(spec.nodes))
@@ -177,15 +185,13 @@ class Road:
         await together(self._bring(machine, substitutes) for machine in machines)
         while lost := self.lost_early():
             await together(self._bring_again(node, why, substitutes) for node, why in lost)
+        await self._deadline.settle(self._market.sellers)
         self._events.emit(ClusterReady(len(machines)))
 
     def _substitutes(self) -> Substitutes:
         assert self._market is not None
 
-        def is_over() -> bool:
-            return self.deadline is not None and _clock.current().time() >= self.deadline
-
-        return Substitutes(self._market, self._fleet, self._events, self._let_go, is_over)
+        return Substitutes(self._market, self._fleet, self._events, self._let_go, self._deadline.over)
 
     async def _bring(self, machine: Machine, substitutes: Substitutes, instead_of: str | None = None) -> Node:
         """Make a machine ready, or another one in its place. ``instead_of`` is the id of the one before it."""
@@ -248,12 +254,14 @@ class Road:
 
         interpreter = await ask(seller.provider, "bootstrap", prepared())
         self._events.emit(InstanceBootstrapped(instance.id))
-        configuration = await self._configuration(machine)
+        cluster = await self._rendezvous.cluster(instance.node)
+        configuration = configured(self._options, self.pool_id, cluster, machine.offer)
         node = Node(instance.node, instance, transport, self._dispatcher, self.lease)
         self._dispatcher.nodes[instance.node] = node
         try:
             await self._deadline.catch_up(machine, node)
             await node.start(interpreter, configuration, self._options.spec.concurrency)
+            self._deadline.arrived(machine)
         except BaseException as error:
             if self._dispatcher.nodes.get(instance.node) is node:
                 del self._dispatcher.nodes[instance.node]
@@ -263,21 +271,6 @@ class Road:
             raise
         self._events.emit(NodeReady(instance.node, instance.id))
         return node
-
-    async def _configuration(self, machine: Machine) -> dict[str, Any]:
-        spec, device = self._options.spec, machine.offer.accelerator
-        cluster = await self._rendezvous.cluster(machine.instance.node)
-        devices = [device.name] * device.count if device is not None and spec.accelerator is not None else []
-        return {
-            "cluster": {
-                **cluster,
-                "job_id": self.pool_id,
-                "workers_per_node": spec.concurrency,
-                "accelerators": devices,
-            },
-            "environment": {**spec.image.env, **self._options.environment},
-            "metrics": self._options.collect_metrics,
-        }
 
     # while tasks run
 
@@ -315,6 +308,7 @@ class Road:
                     f"no other machine was ready after {limit:g} s; raise {parameter}=..."
                 ) from error
             raise
+        await self._deadline.settle(self._market.sellers)
 
     async def _give_up(self, index: int, others: set[Machine]) -> None:
         """End what was bought for a node in vain."""
@@ -322,6 +316,13 @@ class Road:
         for machine in vain:
             await self._let_go(index, machine.instance.id)
         await self._fleet.end(vain)
+
+    async def finish(self, node: Node) -> None:
+        """End the machine of a node whose time is over, and prove it, so that it costs nothing from now on."""
+        with contextlib.suppress(UsageError), self._work():
+            over = [machine for machine in self._fleet.machines if machine.instance.id == node.instance.id]
+            await self._let_go(node.index, node.instance.id)
+            await self._fleet.end(over)
 
     async def extend(self, deadline: float) -> None:
         """Have the machines end themselves at another moment, in seconds since the epoch; see `Deadline.move`."""

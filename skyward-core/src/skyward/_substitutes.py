@@ -48,7 +48,7 @@ class Substitutes:
         fleet: the machines.
         events: where events go.
         let_go: closes the road to a machine, by its id.
-        is_over: whether the machines' own time is over, so that nothing more is bought.
+        over: the parameter by which the machines' own time is over, so that nothing more is bought; ``None`` before.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Substitutes:
         fleet: Fleet,
         events: EventBus,
         let_go: Callable[[int, str], Awaitable[None]],
-        is_over: Callable[[], bool],
+        over: Callable[[], str | None],
     ) -> None:
         self._market = market
         self._fleet = fleet
         self._events = events
         self._let_go = let_go
-        self._is_over = is_over
+        self._over = over
         self._stories: dict[int, list[str]] = {}
         self._losses: list[tuple[Seller, Offer]] = []
         self._unreached: set[int] = set()
@@ -102,9 +102,10 @@ class Substitutes:
             await self._fleet.end([machine])
         except ProvisioningError as error:
             _log.warning("the lost machine is ended later, with the pool: %s", error)
-        if self._is_over():
+        if (parameter := self._over()) is not None:
             raise ProvisioningError(
-                f"node {node} has lost its machine, {'; '.join(story)}, and the pool's time is over: raise timeout=..."
+                f"node {node} has lost its machine, {'; '.join(story)}, and the pool's time is over: raise "
+                f"{parameter}=..."
             ) from failure
         if len(story) > SUBSTITUTES:
             raise ProvisioningError(

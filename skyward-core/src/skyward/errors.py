@@ -23,6 +23,7 @@
     │   ├── NodeLost                         its machine is gone
     │   ├── OutcomeUnknown                   nobody can know whether it ran
     │   └── PoolTimeout (TimeoutError)       the pool's ``timeout`` cut it off
+    │       └── BudgetExhausted              it was the pool's ``budget``
     └── ProtocolError                        the two ends of a wire do not understand each other
 
 An exception that a task raises is none of these: it arrives as itself.
@@ -36,6 +37,7 @@ __all__ = [
     "AllProvidersFailedError",
     "AuthenticationFailed",
     "BootstrapError",
+    "BudgetExhausted",
     "ConfigurationError",
     "NoAvailableProviderError",
     "NodeLost",
@@ -131,7 +133,15 @@ class Unavailable(ProviderError):
 
 
 class QuotaExceeded(ProviderError):
-    """The account's quota forbids this offer: the next one is tried, and the quota is named."""
+    """The account's quota forbids this offer: the next one is tried, and the quota is named.
+
+    ``quota`` is the vendor's name of it, and ``url`` the page where it can be raised; empty where they are not known.
+    """
+
+    def __init__(self, message: str = "", *, quota: str = "", url: str = "") -> None:
+        super().__init__(message)
+        self.quota = quota
+        self.url = url
 
 
 class AuthenticationFailed(ProviderError):
@@ -210,6 +220,10 @@ class OutcomeUnknown(TaskError):
 
 class PoolTimeout(TaskError, TimeoutError):
     """The pool's ``timeout`` ended its machines while the task was running."""
+
+
+class BudgetExhausted(PoolTimeout):
+    """The pool's ``budget`` paid for its machines up to now, and they ended while the task was running."""
 
 
 class ProtocolError(SkywardError):

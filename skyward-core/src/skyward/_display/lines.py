@@ -36,7 +36,7 @@ def _said(event: ev.SkywardEvent) -> str:  # noqa: C901, PLR0911, PLR0912 - a sh
         case ev.ClusterProvisioned():
             return f"Cluster ready in {event.region}"
         case ev.InstanceLaunching():
-            return f"Launching {event.count} x {event.instance_type} on {event.provider}"
+            return f"Launching {event.count} x {event.instance_type} on {event.provider}{_terms(event)}"
         case ev.InstanceLaunched():
             return f"Launching instance {event.instance_id}..."
         case ev.InstanceRunning():
@@ -71,7 +71,8 @@ def _said(event: ev.SkywardEvent) -> str:  # noqa: C901, PLR0911, PLR0912 - a sh
             return f"Node {event.node} replaced: {event.new_instance_id} for {event.old_instance_id}"
         case ev.TimeoutApproaching():
             left = duration(event.seconds_left)
-            return f"The pool's timeout ends its machines in {left}{_until(event.deadline)}; pool.extend() moves it"
+            moves = "; pool.extend() moves it" if event.parameter == "timeout" else ""
+            return f"The pool's {event.parameter} ends its machines in {left}{_until(event.deadline)}{moves}"
         case ev.Error():
             return f"{event.instance_id}: {event.message}" if event.instance_id else event.message
         case ev.PoolStopping():
@@ -89,6 +90,12 @@ def _task(event: ev.TaskCompleted) -> str:
         return f"Task completed in {duration(event.seconds)}"
     why = f": {event.error}" if event.error else ""
     return f"Task {event.task_id} ({event.name}) failed on node {event.node} after {duration(event.seconds)}{why}"
+
+
+def _terms(event: ev.InstanceLaunching) -> str:
+    market = "spot" if event.market == "spot" else "on demand"
+    price = f", {money(event.price)} an hour each" if event.price else ""
+    return f" ({market}, {event.region}{price})" if event.region else ""
 
 
 def _price(event: ev.InstanceProvisioned) -> str:

@@ -68,11 +68,17 @@ class ClusterProvisioned:
 
 @frozen
 class InstanceLaunching:
-    """``count`` machines of ``instance_type`` are being asked of ``provider``."""
+    """``count`` machines of ``instance_type`` are being asked of ``provider``, in ``region`` and on ``market``.
+
+    ``price`` is that of each; ``None`` where the provider does not tell it.
+    """
 
     count: int
     instance_type: str
     provider: str
+    region: str = ""
+    market: Literal["spot", "on-demand"] = "on-demand"
+    price: float | None = None
 
 
 @frozen
@@ -249,10 +255,14 @@ class NodeReplaced:
 
 @frozen
 class TimeoutApproaching:
-    """The pool's ``timeout`` ends its machines in ``seconds_left``, at ``deadline``."""
+    """The pool's ``timeout`` ends its machines in ``seconds_left``, at ``deadline``.
+
+    ``parameter`` is ``"budget"`` where it is the money that ends then.
+    """
 
     seconds_left: float
     deadline: float
+    parameter: Literal["timeout", "budget"] = "timeout"
 
 
 @frozen

@@ -1,0 +1,55 @@
+"""What a pool is about to buy, in words for the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from skyward._spending import Limits, amount
+
+if TYPE_CHECKING:
+    from skyward._selection import Bid, Order
+    from skyward.model.offer import Offer
+
+__all__ = ["quote"]
+
+_SHOWN = 3
+"""So many offers are told that are tried if the first one has too little."""
+
+
+def quote(orders: Sequence[Order], limits: Limits) -> list[str]:
+    """What will be bought, where and at what price: a line for each order. None for machines that cost nothing."""
+    lines = [_line(order, number, limits) for number, order in enumerate(orders)]
+    free = all(bid.offer.price == 0 for order in orders for bid in order.offers)
+    return [] if free else lines
+
+
+def _line(order: Order, number: int, limits: Limits) -> str:
+    count = len(order.nodes)
+    first, *rest = order.offers
+    said = f"{'also ' if number else ''}buying {count} x {_where(first.offer)} at {_price(first.offer)}"
+    if first.offer.price is not None and count > 1:
+        said += f", {amount(count * first.offer.price)} together"
+    return f"{said}{_otherwise(rest)}{'' if number else _limits(limits)}"
+
+
+def _otherwise(rest: Sequence[Bid]) -> str:
+    if not rest:
+        return ""
+    named = [f"{_where(bid.offer)} at {_price(bid.offer)}" for bid in rest[:_SHOWN]]
+    more = f", then {len(rest) - _SHOWN} other offer(s)" if len(rest) > _SHOWN else ""
+    return f"; where that is not to be had, {', then '.join(named)}{more}"
+
+
+def _limits(limits: Limits) -> str:
+    hourly = [] if limits.max_hourly_cost is None else [f"at most {amount(limits.max_hourly_cost)} an hour"]
+    whole = [] if limits.budget is None else [f"at most {amount(limits.budget)} altogether"]
+    return f" ({', '.join((*hourly, *whole))})" if limits.any else ""
+
+
+def _where(offer: Offer) -> str:
+    return f"{offer.instance_type} of {offer.provider} ({offer.market}, {offer.region})"
+
+
+def _price(offer: Offer) -> str:
+    return "a price that is not known" if offer.price is None else f"{amount(offer.price)} an hour"
