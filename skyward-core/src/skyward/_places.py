@@ -28,6 +28,7 @@ _PLACES: Final = {
         "AllProvidersFailedError",
         "AuthenticationFailed",
         "BootstrapError",
+        "BudgetExhausted",
         "ConfigurationError",
         "NoAvailableProviderError",
         "NodeLost",
