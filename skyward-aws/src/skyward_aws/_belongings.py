@@ -170,9 +170,7 @@ async def remove(api: Api, region: str, pool_id: str) -> Left:
         if "DependencyViolation" not in str(error):
             raise
         return "ending"  # it still has the network card of a machine that has just ended
-    await asyncio.gather(
-        *(_gone(api, "delete_key_pair", region, KeyPairId=each["KeyPairId"]) for each in keys["KeyPairs"])
-    )
+    await asyncio.gather(*(_gone(api, "delete_key_pair", region, KeyName=each["KeyName"]) for each in keys["KeyPairs"]))
     return "nothing"
 
 

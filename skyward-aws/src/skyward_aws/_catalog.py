@@ -20,6 +20,10 @@ _AT_ONCE = 100
 """Instance types that DescribeInstanceTypes takes in one question."""
 
 
+def _tuple(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
 @frozen(kw_only=True)
 class Kind:
     """An instance type.
@@ -47,7 +51,7 @@ class Kind:
     on_demand: bool = True
     spot: bool = True
     plain: bool = True
-    zones: tuple[str, ...] = field(default=(), converter=tuple)
+    zones: tuple[str, ...] = field(default=(), converter=_tuple)
 
 
 async def known(api: Api) -> list[dict[str, Any]]:

@@ -73,8 +73,7 @@ _LOCKED_OUT = (
     (
         _EXPIRED,
         "the credentials for AWS have expired",
-        "get new ones, as by `aws sso login`, for AWS_PROFILE or AWS_SESSION_TOKEN; if they are new, set this machine's "
-        "clock",
+        "get new ones, as by `aws sso login`, for AWS_PROFILE or AWS_SESSION_TOKEN; or set this machine's clock",
     ),
     (
         _FORBIDDEN,

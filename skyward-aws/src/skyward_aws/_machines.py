@@ -18,6 +18,7 @@ from skyward_aws._tags import ANY, DEADLINE, instance, of_pool, pairs
 if TYPE_CHECKING:
     from skyward_aws._api import Api
     from skyward_aws._belongings import Belongings, Left
+    from skyward_aws._settings import AWS
 
 __all__ = ["Machines"]
 
@@ -40,13 +41,13 @@ class Machines:
 
     Args:
         api: the account.
-        public: whether machines are reached by their public addresses.
+        settings: the user's.
         belongings: what the pool has beside machines.
     """
 
-    def __init__(self, api: Api, *, public: bool, belongings: Belongings) -> None:
+    def __init__(self, api: Api, settings: AWS, belongings: Belongings) -> None:
         self._api = api
-        self._public = public
+        self._settings = settings
         self._belongings = belongings
         self._launched: dict[str, Instance] = {}
         self._unseen: dict[str, float] = {}  # by id, until when AWS may not know it yet
@@ -129,7 +130,7 @@ class Machines:
         machine = instance(facts, region)
         if region != self._api.region:
             self._regions[machine.id] = region
-        if not self._public and machine.private_ip:
+        if not self._settings.public_ip and machine.private_ip:
             machine = evolve(machine, ip=machine.private_ip)
         if (launched := self._launched.get(machine.id)) is not None:
             machine = evolve(machine, node=launched.node, offer=launched.offer)
@@ -138,14 +139,16 @@ class Machines:
         return machine
 
     async def _all_regions(self) -> tuple[str, ...]:
-        """The session's region, and the others that are enabled for the account."""
-        try:
-            found = (await self._api.ask("describe_regions"))["Regions"]
-        except (AuthenticationFailed, Unavailable) as error:
-            _log.warning("only %s is looked at: %s", self._api.region, error)
-            found = []
-        others = sorted({each["RegionName"] for each in found} - {self._api.region})
-        return (self._api.region, *others)
+        """The session's region, and the others that are to be looked at."""
+        own, found = self._api.region, self._settings.reap_regions
+        if found is None:
+            try:
+                answer = await self._api.ask("describe_regions")
+                found = tuple(str(each["RegionName"]) for each in answer["Regions"])
+            except (AuthenticationFailed, Unavailable) as error:
+                _log.warning("only %s is looked at: %s", own, error)
+                found = ()
+        return (own, *sorted({*found} - {own}))
 
     # ---- ending, and moving deadlines
 

@@ -16,7 +16,7 @@ __all__ = ["trials", "try_out"]
 
 
 def trials(
-    key: str, image: str, kind: str, subnet: str, vpc: str, tags: list[dict[str, Any]], *, group: bool
+    *, key: str, image: str, kind: str, subnet: str, vpc: str, tags: list[dict[str, Any]], group: bool
 ) -> dict[str, Any]:
     """The requests of a pool's life, by their names, each to be tried only.
 

@@ -56,7 +56,7 @@ class AWSSession:
         self._identity = identity
         self._api = api
         self._belongings = Belongings(api, settings)
-        self._machines = Machines(api, public=settings.public_ip, belongings=self._belongings)
+        self._machines = Machines(api, settings, self._belongings)
         self._keys: tuple[KeyPair, KeyPair] | None = None
         self._images: dict[str, Image] = {}
         self._sold: frozenset[str] = frozenset()
@@ -199,9 +199,16 @@ class AWSSession:
         tags = pairs(tags_of(self._identity))
         subnet = next(iter(places.by_zone.values()))
         own = self._settings.security_group is None
-        await try_out(
-            self._api, trials(self._keys[0].public, image.id, offer.instance_type, subnet, places.vpc, tags, group=own)
+        requests = trials(
+            key=self._keys[0].public,
+            image=image.id,
+            kind=offer.instance_type,
+            subnet=subnet,
+            vpc=places.vpc,
+            tags=tags,
+            group=own,
         )
+        await try_out(self._api, requests)
         self._tried = True
 
     async def _order(

@@ -50,6 +50,16 @@ def _networks(value: object) -> tuple[str, ...] | None:
     return networks
 
 
+def _regions(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    given = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    for each in given:
+        if not isinstance(each, str) or not re.fullmatch(_REGION, each):
+            raise ConfigurationError(f"reap_regions must be names of regions, not {value!r}: for example ['eu-west-1']")
+    return given
+
+
 def _is_size(settings: AWS, attribute: Attribute[Any], value: object) -> None:
     del settings
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
@@ -93,6 +103,8 @@ class AWS:
             address under which this machine is seen by ``checkip.amazonaws.com``.
         public_ip: whether the nodes get public addresses. Without, they are reached by their private ones.
         instance_profile: name of the instance profile whose role the machines have; ``None`` for no role.
+        reap_regions: where to look for what dead clients have left behind, beside ``region``; ``None`` for every region
+            that is enabled for the account.
     """
 
     name: ClassVar[str] = "AWS"
@@ -119,6 +131,7 @@ class AWS:
     instance_profile: str | None = field(
         default=None, validator=_matches(r"[\w+=,.@-]+", "the name of an instance profile", "training")
     )
+    reap_regions: tuple[str, ...] | None = field(default=None, converter=_regions)
 
     async def open(self, identity: PoolIdentity, /) -> AWSSession:
         """Load boto3 and see that AWS knows the credentials. Nothing is created before the first launch.

@@ -1,0 +1,38 @@
+"""The rules of every provider, with moto for AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+from rig.rig import Rig
+
+from skyward.spi import ComputeSpec, Provider
+from skyward.testing import ProviderConformance
+from skyward import Image
+from skyward_aws import AWS
+
+
+@pytest.mark.slow
+class TestAWS(ProviderConformance):
+    patience = 60.0
+    longest_pause = 0.2
+    cancellations = 4
+
+    @pytest.fixture(autouse=True)
+    def _rig(self, aws_api: Rig) -> None:
+        self.rig = aws_api
+
+    @pytest.fixture
+    def provider(self) -> AWS:
+        return AWS(ssh_from="198.51.100.7/32", reap_regions=["eu-west-1"])
+
+    def spec(self) -> ComputeSpec:
+        return ComputeSpec(nodes=2, image=Image())
+
+    def unauthorised(self) -> Provider | None:
+        return AWS(profile="nobody-has-this-one")
+
+    def existing(self) -> Collection[str]:
+        return self.rig.existing()
