@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_clouds import clouds as clouds
 from command_line import command as command
 from conformance_bent import case as case
 from plugin_fakes import install as install

@@ -26,6 +26,16 @@ pytestmark = pytest.mark.usefixtures("own_ledgers")
         (["reap", "--provider", "Lokal"], "skyward reap: there is no provider 'Lokal': did you mean 'Local'?"),
         (["reap", "--provider", "runpot"], "skyward reap: there is no provider 'runpot': did you mean 'RunPod'?"),
         (["reap", "--provider", "runpod"], "skyward reap: sky.RunPod is provided by skyward-runpod, which "),
+        (["offers", "--acelerator", "A100"], "skyward offers: there is no option '--acelerator': did you mean '--acc"),
+        (["offers", "--accelerator", "A10O"], "skyward offers: unknown accelerator 'A10O'; did you mean 'A10' or "),
+        (["offers", "--memory", "much"], "skyward offers: 'much' is not an amount of memory"),
+        (["offers", "--nodes", "0"], "skyward offers: --nodes is '0'; give a whole number from 1"),
+        (["offers", "--cpu", "-1"], "skyward offers: --cpu is '-1'; give a whole number from 1"),
+        (["offers", "--market", "spots"], "skyward offers: --market is 'spots': did you mean 'spot'?"),
+        (["offers", "--max-hourly-cost", "0"], "skyward offers: --max-hourly-cost is '0'; give a positive number of "),
+        (["doctor", "--provider", "Lokal"], "skyward doctor: there is no provider 'Lokal': did you mean 'Local'?"),
+        (["doctr"], "skyward: there is no command 'doctr': did you mean 'doctor'?"),
+        (["ps", "--pol"], "skyward ps: there is no option '--pol': did you mean '--pool'"),
         (["reap", "--provider"], "skyward reap: argument --provider: expected one argument; see `skyward reap --help`"),
     ],
 )
@@ -40,7 +50,8 @@ def test_a_wrong_command_line_is_refused_with_near_matches(command: Any, line: l
 def test_alone_it_tells_what_there_is(command: Any, line: list[str]) -> None:
     status, out, err = command(*line)
     assert (status, err) == (0, "")
-    assert "  reap  list and remove" in out
+    for name, what in _cli.COMMANDS.items():
+        assert f"  {name:6}  {what}" in out
 
 
 def test_the_version_is_that_of_the_distribution(command: Any) -> None:

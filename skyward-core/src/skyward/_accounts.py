@@ -33,6 +33,7 @@ class Account:
         unclear: seconds since the epoch at which an order was last in doubt, because it had no answer yet or has got
             none that is clear; 0 when there is none.
         machines: ids by provider, of the machines that were launched and are not known to be gone.
+        prices: US dollars for an hour of each machine that was launched, by provider and id, where it was known.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Account:
     asked: frozenset[str] = frozenset()
     unclear: float = 0.0
     machines: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    prices: Mapping[tuple[str, str], float] = field(factory=dict)
 
 
 def read_all(folder: Path | None = None) -> list[Account]:
@@ -100,6 +102,7 @@ def _added_up(account: Account, facts: Sequence[dict[str, Any]]) -> Account:
     orders: list[str] = []
     open_orders: dict[str, float] = {}
     doubts = [0.0]
+    prices: dict[tuple[str, str], float] = {}
     for fact in facts:
         order = f"{fact.get('provider')} {fact.get('nodes')}"
         if fact["fact"] == "launching":
@@ -111,6 +114,8 @@ def _added_up(account: Account, facts: Sequence[dict[str, Any]]) -> Account:
         those = machines.setdefault(str(fact.get("provider")), {})
         if fact["fact"] == "launched":
             those.update(dict.fromkeys(fact["ids"]))
+            if isinstance(fact.get("price"), (int, float)):
+                prices.update({(str(fact["provider"]), name): float(fact["price"]) for name in fact["ids"]})
         elif fact["fact"] == "terminated":
             for name in fact["ids"]:
                 those.pop(name, None)
@@ -123,4 +128,5 @@ def _added_up(account: Account, facts: Sequence[dict[str, Any]]) -> Account:
         asked=frozenset(orders),
         unclear=max([*doubts, *open_orders.values()]),
         machines={name: tuple(ids) for name, ids in machines.items() if ids},
+        prices=prices,
     )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from skyward._options import PoolOptions
     from skyward.model.spec import ComputeSpec
 
-__all__ = ["Identify", "Market", "Seller"]
+__all__ = ["Identify", "Market", "Seller", "answered", "fitting"]
 
 _log = logging.getLogger("skyward.market")
 
@@ -138,8 +138,8 @@ class Market:
             return session
 
         try:
-            session = await _answered(provider, "open", opened)
-            offers = await _answered(provider, "offers", lambda: _fitting(session, spec))
+            session = await answered(provider, "open", opened)
+            offers = await answered(provider, "offers", lambda: fitting(session, spec))
         except AuthenticationFailed:
             raise
         except SkywardError as error:
@@ -153,7 +153,7 @@ class Market:
     async def _refresh(self, seller: Seller) -> None:
         spec = self._options.spec
         try:
-            seller.offers = await _answered(seller.provider, "offers", lambda: _fitting(seller.session, spec))
+            seller.offers = await answered(seller.provider, "offers", lambda: fitting(seller.session, spec))
         except SkywardError as error:
             _log.warning("the earlier offers of %s have to do: %s", seller.provider.name, error)
 
@@ -247,7 +247,7 @@ class Market:
         await all_of(let_go(provider, "close", session.close) for provider, session in sessions)
 
 
-async def _answered[T](provider: Provider, what: str, call: Callable[[], Awaitable[T]]) -> T:
+async def answered[T](provider: Provider, what: str, call: Callable[[], Awaitable[T]]) -> T:
     """Ask a provider, again after a passing failure, for a limited time."""
     timer = asyncio.timeout(ANSWER_LIMIT)
     try:
@@ -259,7 +259,8 @@ async def _answered[T](provider: Provider, what: str, call: Callable[[], Awaitab
         raise NoAnswer(f"{provider.name} did not answer to {what} within {ANSWER_LIMIT:g} s") from error
 
 
-async def _fitting(session: Session, spec: ComputeSpec) -> tuple[Offer, ...]:
+async def fitting(session: Session, spec: ComputeSpec) -> tuple[Offer, ...]:
+    """What a session offers that meets a request."""
     return tuple(offer for offer in await session.offers(spec) if _sound(offer) and fits(offer, spec))
 
 

@@ -8,30 +8,27 @@ What a living client's pool has is never touched.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import logging
-import secrets
-import socket
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from attrs import frozen
 
 from skyward import _clock
 from skyward._accounts import Account, claimed, read_all
-from skyward._asking import all_of, ask, let_go, persistently
-from skyward._client import client_lives, this_client
+from skyward._asking import all_of, persistently
+from skyward._client import client_lives
 from skyward._ledger import fingerprint
 from skyward._market import Seller
 from skyward._teardown import LATE, describe, sweep, terminate
+from skyward._visiting import opened, owned
 from skyward.errors import SkywardError
 from skyward.model.instance import Instance, InstanceState
-from skyward.spi.provider import PoolIdentity, Provider
+from skyward.spi.provider import Provider
 
 __all__ = ["Found", "Orphan", "Removed", "clear", "find", "remove", "tidy", "why_orphaned"]
 
 _log = logging.getLogger("skyward.reap")
 
-_ASK_LIMIT = 30.0
 _SKEW = 60.0
 """Seconds after its deadline in which a machine may still be ending itself, or by which clocks may differ."""
 
@@ -118,7 +115,7 @@ async def remove(found: Found, tell: Callable[[str, str], None] = lambda _provid
             if not found.concerns(provider) and all(orphan.provider != provider for orphan in found.orphans):
                 continue
             try:
-                sellers.append(await sessions.enter_async_context(_opened(provider)))
+                sellers.append(await sessions.enter_async_context(opened(provider)))
             except SkywardError as error:
                 problems.append(f"{provider.name}: {error}")
         removed = await clear(sellers, found.pools, found.orphans, tell)
@@ -188,10 +185,10 @@ async def _look(provider: Provider, accounts: Sequence[Account]) -> tuple[list[O
     dead = {account.pool_id for account in accounts if not account.alive}
     asked = [account.pool_id for account in accounts if not account.alive and provider.name in account.asked]
     try:
-        async with _opened(provider) as seller:
+        async with opened(provider) as seller:
             listed: dict[str, Instance] = {}
             for pool_id in (None, *asked):
-                listed |= {machine.id: machine for machine in await _owned(seller, pool_id)}
+                listed |= {machine.id: machine for machine in await owned(seller, pool_id)}
     except SkywardError as error:
         return [], str(error)
     now = _clock.current().time()
@@ -261,31 +258,3 @@ def _is_over(pool: Account, proven: Sequence[Provider]) -> bool:
         if not those or (missing and not past):
             return False
     return True
-
-
-@contextlib.asynccontextmanager
-async def _opened(provider: Provider) -> AsyncGenerator[Seller]:
-    """A session of a client that buys nothing."""
-    identity = PoolIdentity(
-        pool_id=f"reap-{secrets.token_hex(5)}",
-        owner=f"{getpass.getuser()}@{socket.gethostname()}",
-        deadline=None,
-        lease=None,
-        token=secrets.token_bytes(32),
-        client=this_client(),
-    )
-    session = await persistently(lambda: ask(provider, "open", provider.open(identity), _ASK_LIMIT), attempts=4)
-    try:
-        yield Seller(provider, session, (), None)
-    finally:
-        await let_go(provider, "close", session.close)
-
-
-async def _owned(seller: Seller, pool_id: str | None) -> list[Instance]:
-    async def listed() -> list[Instance]:
-        found = await seller.session.list_owned(pool_id)
-        return [machine for machine in found if machine.state is not InstanceState.GONE]
-
-    return await persistently(
-        lambda: ask(seller.provider, "list_owned", listed(), _ASK_LIMIT), on=SkywardError, attempts=4
-    )

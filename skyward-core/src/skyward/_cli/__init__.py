@@ -13,6 +13,9 @@ from importlib import import_module
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "offers": "compare what the installed providers sell, and at what price",
+    "doctor": "check the credentials, permissions and reachability of the installed providers",
+    "ps": "list the machines that run anywhere",
     "reap": "list and remove machines that clients which are gone left behind",
 }
 """What there is, with what each does."""
