@@ -1,57 +1,81 @@
-"""AWS for the tests: moto, completed by the rig, and settings that lead to it."""
+"""An AWS for the tests, see rig/__init__.py; and pools' sessions with it."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.fixtures import aws, aws_api, rig_api_server, rig_server
+from attrs import evolve
+from rig.fixtures import aws as aws
+from rig.fixtures import aws_api as aws_api
+from rig.fixtures import rig_api_server as rig_api_server
+from rig.fixtures import rig_server as rig_server
 
-from skyward.spi import ComputeSpec, PoolIdentity
+from skyward.spi import PoolIdentity
 from skyward_aws import AWS
+from skyward_aws._session import AWSSession
 
-__all__ = ["aws", "aws_api", "rig_api_server", "rig_server"]
+CALLER = "198.51.100.7/32"
+"""From where the rig's machines are reached."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests whose instances are real containers."""
+    for item in items:
+        if "rig_server" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
+            item.add_marker("containers")
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is kept on disk stands in a folder of the tests'."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(_cache(tmp_path_factory)))
-
-
-def _cache(factory: pytest.TempPathFactory) -> Path:
-    folder = factory.getbasetemp() / "cache"
-    folder.mkdir(exist_ok=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where things are kept on disk: a folder of the test's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
 
 
 @pytest.fixture
-def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Nothing is kept on disk."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield tmp_path / "cache"
+def settings() -> AWS:
+    """Settings that ask nobody for this machine's address, and look at two regions."""
+    return AWS(ssh_from=(CALLER,), reap_regions=("eu-west-1",))
 
 
 @pytest.fixture
-def settings() -> AWS:
-    """Settings that ask nobody for this machine's address."""
-    return AWS(ssh_from="198.51.100.7/32")
+def identity() -> Callable[..., PoolIdentity]:
+    """Makes the identity of a new pool, of a client on another host."""
+
+    def make(**changes: Any) -> PoolIdentity:
+        made = PoolIdentity(
+            pool_id=f"test-{secrets.token_hex(5)}",
+            owner="ada@lab",
+            deadline=time.time() + 3600,
+            lease=600.0,
+            token=secrets.token_bytes(16),
+            client="elsewhere-1-2",
+        )
+        return evolve(made, **changes)
+
+    return make
 
 
-def identity(**changes: Any) -> PoolIdentity:
-    """Of a new pool."""
-    given: dict[str, Any] = {
-        "pool_id": f"test-{secrets.token_hex(5)}",
-        "owner": "ada@lab",
-        "deadline": time.time() + 3600,
-        "lease": 600.0,
-        "token": secrets.token_bytes(16),
-        "client": "elsewhere-1-2",
-    }
-    return PoolIdentity(**{**given, **changes})
+@pytest.fixture
+def opened(
+    settings: AWS, identity: Callable[..., PoolIdentity]
+) -> Callable[..., AbstractAsyncContextManager[AWSSession]]:
+    """Opens sessions; arguments are the pool's identity, and settings that differ."""
+
+    @asynccontextmanager
+    async def make(who: PoolIdentity | None = None, /, **changes: Any) -> AsyncGenerator[AWSSession]:
+        session = await evolve(settings, **changes).open(who or identity())
+        try:
+            yield session
+        finally:
+            await session.close()
+
+    return make

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import pytest
 from rig.rig import Rig
@@ -26,7 +25,7 @@ class TestAWS(ProviderConformance):
 
     @pytest.fixture
     def provider(self) -> AWS:
-        return AWS(ssh_from="198.51.100.7/32", reap_regions=["eu-west-1"])
+        return AWS(ssh_from=("198.51.100.7/32",), reap_regions=("eu-west-1",))
 
     def spec(self) -> ComputeSpec:
         return ComputeSpec(nodes=2, image=Image())

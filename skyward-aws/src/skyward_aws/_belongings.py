@@ -59,19 +59,22 @@ class Belongings:
     Args:
         api: the account.
         settings: the user's.
+        pool_id: the pool's.
     """
 
-    def __init__(self, api: Api, settings: AWS) -> None:
+    def __init__(self, api: Api, settings: AWS, pool_id: str) -> None:
+        self.pool_id = pool_id
         self._api = api
         self._settings = settings
         self._made: Keeping | None = None
+        self._begun = False
         self._turn = asyncio.Lock()
         self._users = 0
 
     @property
     def made(self) -> bool:
-        """Whether there is something to remove."""
-        return self._made is not None
+        """Whether there may be something to remove."""
+        return self._begun
 
     @contextlib.asynccontextmanager
     async def needed(self, identity: PoolIdentity, key: KeyPair, vpc: str) -> AsyncGenerator[Keeping]:
@@ -84,6 +87,7 @@ class Belongings:
         try:
             async with self._turn:
                 if self._made is None:
+                    self._begun = True
                     self._made = await self._make(identity, key, vpc)
                 made = self._made
             yield made
@@ -134,14 +138,14 @@ class Belongings:
 
         return await _known_soon(found)
 
-    async def remove(self, pool_id: str) -> Left:
+    async def remove(self) -> Left:
         """Remove them, if no launch needs them and no machine is left."""
         async with self._turn:
             if self._users:
                 return "machines"
-            left = await remove(self._api, self._api.region, pool_id)
+            left = await remove(self._api, self._api.region, self.pool_id)
             if left == "nothing":
-                self._made = None
+                self._made, self._begun = None, False
             return left
 
 

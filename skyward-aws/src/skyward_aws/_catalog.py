@@ -66,9 +66,12 @@ async def known(api: Api) -> list[dict[str, Any]]:
     for each in offerings:
         zones.setdefault(each["InstanceType"], set()).add(each["Location"])
     answers = await asyncio.gather(
-        *(api.ask("describe_instance_types", InstanceTypes=list(names)) for names in batched(sorted(zones), _AT_ONCE))
+        *(
+            api.pages("describe_instance_types", "InstanceTypes", InstanceTypes=list(names))
+            for names in batched(sorted(zones), _AT_ONCE)
+        )
     )
-    found = [read(facts, zones[facts["InstanceType"]]) for answer in answers for facts in answer["InstanceTypes"]]
+    found = [read(facts, zones[facts["InstanceType"]]) for answer in answers for facts in answer]
     return [asdict(kind) for kind in found if kind is not None]
 
 

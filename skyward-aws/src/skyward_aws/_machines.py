@@ -60,7 +60,6 @@ class Machines:
         """Remember a machine that was launched just now; returns it."""
         self._launched[machine.id] = machine
         self._unseen[machine.id] = self._time() + _UNSEEN
-        self._pools.add((self._api.region, machine.pool_id))
         return machine
 
     @staticmethod
@@ -162,7 +161,8 @@ class Machines:
         by_region: dict[str, list[str]] = {}
         for name, machine in found.items():
             region = str(machine.details["region"])
-            self._pools.add((region, machine.pool_id))
+            if machine.pool_id:
+                self._pools.add((region, machine.pool_id))
             if machine.state is not InstanceState.GONE:
                 by_region.setdefault(region, []).append(name)
 
@@ -208,10 +208,12 @@ class Machines:
     async def _remove_empty(self) -> Left:
         """Remove what the pools have whose machines were ended, where no machine is left; what is left of them."""
         found: set[Left] = set()
-        for region, pool in sorted(self._pools):
-            own = region == self._api.region and any(each.pool_id == pool for each in self._launched.values())
-            left = await (self._belongings.remove(pool) if own else remove(self._api, region, pool))
-            if left == "nothing" and not own:
+        own = (self._api.region, self._belongings.pool_id)
+        if self._belongings.made:
+            found.add(await self._belongings.remove())
+        for region, pool in sorted(self._pools - {own}):
+            left = await remove(self._api, region, pool)
+            if left == "nothing":
                 self._pools.discard((region, pool))
             found.add(left)
         return "ending" if "ending" in found else "machines" if "machines" in found else "nothing"
@@ -219,10 +221,9 @@ class Machines:
     async def clear(self) -> None:
         """Remove what is left beside machines, as far as that goes within seconds."""
         end, pause = self._time() + _CLEARING, 0.5
-        if self._belongings.made or self._pools:
-            while await self._remove_empty() == "ending" and self._time() + pause < end:
-                await asyncio.sleep(pause)
-                pause *= 2
+        while await self._remove_empty() == "ending" and self._time() + pause < end:
+            await asyncio.sleep(pause)
+            pause *= 2
         for region in self._looked:
             try:
                 await remove_left(self._api, region)

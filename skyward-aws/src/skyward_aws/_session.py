@@ -55,7 +55,7 @@ class AWSSession:
         self._settings = settings
         self._identity = identity
         self._api = api
-        self._belongings = Belongings(api, settings)
+        self._belongings = Belongings(api, settings, identity.pool_id)
         self._machines = Machines(api, settings, self._belongings)
         self._keys: tuple[KeyPair, KeyPair] | None = None
         self._images: dict[str, Image] = {}
