@@ -7,9 +7,9 @@ from collections.abc import Collection
 import pytest
 from rig.rig import Rig
 
+from skyward import Image
 from skyward.spi import ComputeSpec, Provider
 from skyward.testing import ProviderConformance
-from skyward import Image
 from skyward_aws import AWS
 
 

@@ -1,0 +1,143 @@
+"""What users write, that it costs nothing, and that what is wrong with an account is told before anything is made."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig.rig import Rig
+
+from skyward import AuthenticationFailed, ConfigurationError, ProviderError, Unavailable
+from skyward.spi import PoolIdentity
+from skyward_aws import AWS
+
+
+def test_settings_are_values() -> None:
+    settings = AWS(region="eu-west-1", ssh_from=("203.0.113.7/32",))
+    assert settings == AWS(region="eu-west-1", ssh_from=("203.0.113.7",)) != AWS()
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert len({settings, AWS(), AWS(region="us-east-1")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("region", "virginia"),
+        ("region", None),
+        ("profile", ""),
+        ("architecture", "sparc"),
+        ("ami", "ubuntu"),
+        ("user", "Root!"),
+        ("disk_gb", 0),
+        ("disk_gb", True),
+        ("subnet", "vpc-1"),
+        ("security_group", "default"),
+        ("ssh_from", "everywhere"),
+        ("ssh_from", ()),
+        ("ssh_from", 7),
+        ("public_ip", "yes"),
+        ("instance_profile", "arn:aws:iam::1:instance-profile/x"),
+        ("reap_regions", "all"),
+        ("reap_regions", 3),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_name_of_the_setting(name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        AWS(**{name: value})  # type: ignore[arg-type]
+
+
+def test_the_entry_point_leads_to_the_provider() -> None:
+    [found] = [each for each in entry_points(group="skyward") if each.module == "skyward_aws.plugin"]
+    [descriptor] = found.load().skyward_providers()
+    assert (descriptor.name, descriptor.settings) == ("AWS", AWS)
+
+
+def test_the_plugin_loads_nothing_that_is_slow() -> None:
+    code = "import skyward_aws.plugin, sys; print({'boto3', 'botocore', 'asyncssh', 'asyncio'} & {*sys.modules})"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == "set()"
+
+
+def refusal(settings: AWS) -> ProviderError:
+    who = PoolIdentity(pool_id="x", owner="x", deadline=None, lease=None, token=b"x")
+    with pytest.raises(ProviderError) as caught:
+        asyncio.run(settings.open(who))
+    return caught.value
+
+
+def test_missing_credentials_are_told_with_the_variables_to_set(aws_api: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    error = refusal(AWS())
+    assert isinstance(error, AuthenticationFailed)
+    assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE" in str(error)
+    assert not aws_api.calls
+
+
+def test_one_half_of_the_credentials_is_not_enough(aws_api: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    error = refusal(AWS())
+    assert isinstance(error, AuthenticationFailed)
+    assert "AWS_SECRET_ACCESS_KEY" in str(error)
+
+
+def test_wrong_credentials_are_told(aws_api: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONG00000000001")
+    error = refusal(AWS())
+    assert isinstance(error, AuthenticationFailed)
+    assert "AWS refuses the credentials in us-east-1" in str(error)
+
+
+def test_a_profile_that_does_not_exist_is_named(aws_api: Rig) -> None:
+    error = refusal(AWS(profile="trainnig"))
+    assert isinstance(error, AuthenticationFailed)
+    assert "trainnig" in str(error)
+    assert "~/.aws/config" in str(error)
+
+
+def test_a_profile_of_the_users_files_is_used(aws_api: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    file = tmp_path / "credentials"
+    file.write_text(
+        f"[training]\naws_access_key_id = {aws_api.environment['AWS_ACCESS_KEY_ID']}\naws_secret_access_key = any\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+
+    async def main() -> None:
+        who = PoolIdentity(pool_id="x", owner="x", deadline=None, lease=None, token=b"x")
+        await (await AWS(profile="training").open(who)).close()
+
+    asyncio.run(main())
+
+
+def test_a_region_that_does_not_exist_is_told_with_the_near_ones(aws_api: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # as a name that leads nowhere
+    error = refusal(AWS(region="us-esat-1"))
+    assert isinstance(error, Unavailable)
+    assert "us-esat-1" in str(error)
+    assert "did you mean" in str(error)
+    assert "us-east-1" in str(error)
+
+
+def test_a_missing_default_vpc_is_told_with_what_to_do(aws_api: Rig, opened: Any) -> None:
+    import boto3
+
+    import skyward as sky
+    from skyward.spi import ComputeSpec
+
+    ec2 = boto3.Session(region_name="eu-west-1").client("ec2")
+    for subnet in ec2.describe_subnets()["Subnets"]:
+        ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+
+    async def main() -> None:
+        async with opened(region="eu-west-1") as session:
+            with pytest.raises(Unavailable, match="aws ec2 create-default-vpc --region eu-west-1"):
+                await session.offers(ComputeSpec(nodes=1, image=sky.Image()))
+
+    asyncio.run(main())
