@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
-from skyward.spi import Capabilities, ComputeSpec, Instance, LaunchRequest, Offer, PoolIdentity, Provider, Session
+from skyward.spi import (
+    Capabilities,
+    ComputeSpec,
+    Finding,
+    Instance,
+    LaunchRequest,
+    Offer,
+    PoolIdentity,
+    Provider,
+    Session,
+)
 from skyward.testing import FakeCloud, ProviderConformance
 from skyward.testing._loop import VirtualLoop, run
 
@@ -73,6 +83,9 @@ class Bent:
 
     async def open(self, identity: PoolIdentity, /) -> Any:
         return self.kind(await self.inner.open(self.seen(identity)), identity, self)
+
+    async def check(self) -> Any:
+        return [Finding(subject="credentials", detail="of a test")]
 
 
 class Case(ProviderConformance):

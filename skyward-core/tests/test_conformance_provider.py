@@ -14,7 +14,7 @@ from conformance_bent import Bent, Case, LaunchRequest, Make, Offer, Straight, k
 from conformance_teeth import assert_bites, rules_of
 
 from skyward.errors import AuthenticationFailed, ProviderError, QuotaExceeded, Unavailable
-from skyward.spi import Capabilities, PoolIdentity
+from skyward.spi import Capabilities, Finding, PoolIdentity
 from skyward.testing.conformance import Broken, ProviderConformance
 from skyward.testing.conformance._offers import OfferRules
 from skyward.testing.conformance._settings import SettingsRules
@@ -93,6 +93,21 @@ class Curt(Bent):
         raise AuthenticationFailed("no")
 
 
+def finding(*answer: Any) -> Make:
+    """Settings whose check gives this; nothing for one that buys a machine first."""
+
+    @known
+    class Checking(Bent):
+        async def check(self) -> Any:
+            if not answer:
+                identity = PoolIdentity(pool_id="check", owner="me@here", deadline=None, lease=None, token=b"t" * 32)
+                await (await Greedy(self.inner).open(identity)).close()
+                return [Finding(subject="launching", detail="works")]
+            return answer[0]
+
+    return lambda case: Checking(case.cloud.provider)
+
+
 class Once(Straight):
     closed = False
 
@@ -158,6 +173,27 @@ SETTINGS: list[tuple[str, Make, str]] = [
     ),
     ("test_refused_credentials_say_what_to_set", refused(Bent), "went through open and offers; raise Authentication"),
     ("test_refused_credentials_say_what_to_set", refused(Curt), "says 'no'; name the variable or the file"),
+    (
+        "test_a_check_tells_what_it_found_and_creates_nothing",
+        finding([]),
+        r"check returned \[\]; return a Finding for each",
+    ),
+    (
+        "test_a_check_tells_what_it_found_and_creates_nothing",
+        finding(["all is well"]),
+        "returned .*; return a Finding for each",
+    ),
+    (
+        "test_a_check_tells_what_it_found_and_creates_nothing",
+        finding([Finding(subject="key", level="bad")]),  # type: ignore[arg-type]
+        "is no finding; give it a subject",
+    ),
+    (
+        "test_a_check_tells_what_it_found_and_creates_nothing",
+        finding([Finding(subject="key", level="problem", detail="refused")]),
+        "the problem 'key' has no remedy; say in remedy",
+    ),
+    ("test_a_check_tells_what_it_found_and_creates_nothing", finding(), "check has created i-0; let it look only"),
     ("test_a_session_can_be_closed_twice", session(Once), "a second close raised RuntimeError: closed already; raise"),
     ("test_closing_leaves_machines_alone", session(Tidy), "i-0 is gone after close; leave machines to terminate"),
 ]
@@ -245,6 +281,7 @@ OFFERS: list[tuple[str, Make, str]] = [
     ("test_figures_are_in_their_ranges", sells(vcpu=None), "vcpu of small is None; give a number"),
     ("test_figures_are_in_their_ranges", sells(memory_gb=-16), "memory_gb of small is -16; give a number"),
     ("test_figures_are_in_their_ranges", sells(billing_quantum=0), "billing_quantum of small is 0; give the seconds"),
+    ("test_figures_are_in_their_ranges", sells(billing_minimum=-1), "billing_minimum of small is -1; give the seconds"),
     ("test_offers_pickle_and_have_plain_details", sells(details={"zone": {1, 2}}), "details of small are .*; keep"),
     ("test_offers_pickle_and_have_plain_details", sells(vcpu=np.float64("nan")), "changes when it is pickled; keep"),
     (

@@ -200,43 +200,43 @@ steps = st.lists(
 @given(steps, st.integers(1, 5000))
 def test_whoever_is_cut_off_at_whatever_moment_the_bill_is_within_the_budget(plan: list[Step], cents: int) -> None:
     money, clock = spending(budget=cents / 100)
-    machines: dict[int, tuple[Offer, float, float | None]] = {}
+    machines: dict[int, tuple[str, Offer, float, float | None]] = {}
     paid = Fraction(0)
 
     def bill() -> Fraction:
         """If nobody said another word: each machine ends when it knows, and a little later."""
         total = paid
-        for offer, since, until in machines.values():
+        for _, offer, since, until in machines.values():
             if offer.price:
                 assert until is not None
                 total += dollars(offer, Fraction(until) + Fraction(ENDING) - Fraction(since))
         return total
 
     for order, step in enumerate(plan):
-        now, key = clock.now, ("order", order)
-        for node, (offer, since, until) in list(machines.items()):
+        now, key, machine = clock.now, ("order", order), f"i-{order}"
+        for node, (name, offer, since, until) in list(machines.items()):
             if until is not None and until <= now:
                 paid += dollars(offer, Fraction(until) - Fraction(since))
                 del machines[node]
-                money.gone(node)
+                money.gone(name)
         if step.what == "buy" and step.node not in machines and money.refused(step.offer, [step.node]) is None:
             until = money.affordable(step.offer, [step.node])
             money.ordered(key, step.offer, [step.node], until)
-            machines[step.node] = (step.offer, now, until)
-            money.launched(step.node, key, step.offer, step.node)
+            machines[step.node] = (machine, step.offer, now, until)
+            money.launched(machine, key, step.offer, step.node)
             money.answered(key)
         elif step.what == "fail" and money.refused(step.offer, [step.node]) is None:
             money.ordered(key, step.offer, [step.node], money.affordable(step.offer, [step.node]))
             money.answered(key, created=1)
             paid += dollars(step.offer, 0)
         elif step.what == "lose" and step.node in machines:
-            offer, since, _ = machines.pop(step.node)
+            name, offer, since, _ = machines.pop(step.node)
             paid += dollars(offer, Fraction(now) - Fraction(since))
-            money.gone(step.node)
+            money.gone(name)
         elif step.what == "settle" and (moment := money.affordable(movable=money.living())) is not None:
-            for node, (offer, since, _) in machines.items():
-                machines[node] = (offer, since, moment)
-                money.told(node, moment)
+            for node, (name, offer, since, _) in machines.items():
+                machines[node] = (name, offer, since, moment)
+                money.told(name, moment)
         assert bill() <= Fraction(cents, 100) + Fraction(1, 10**6)
         clock.now += step.pause
 

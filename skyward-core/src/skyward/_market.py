@@ -178,9 +178,7 @@ class Market:
     def _plan(self, nodes: list[int]) -> list[Order]:
         """The choices, off the event loop: they may be a user's or a plugin's code."""
         options, allocation = self._options, self._options.allocation
-        self._refused = self._deadline.hopeless([offer for each in self.sellers for offer in each.offers], nodes)
-        refused = {id(offer) for offer, _ in self._refused}
-        offers = [tuple(offer for offer in each.offers if id(offer) not in refused) for each in self.sellers]
+        offers = self._affordable(nodes)
         handles = [
             ProviderHandle(seller.provider.name, wanted(its_own, allocation, len(nodes)))
             for seller, its_own in zip(self.sellers, offers, strict=True)
@@ -190,6 +188,19 @@ class Market:
         if not all(order.offers for order in orders):
             raise NoAvailableProviderError(self._nothing())
         return orders
+
+    def _affordable(self, nodes: list[int]) -> list[tuple[Offer, ...]]:
+        """The offers of each seller without those that are too dear, which are kept for the error.
+
+        Only what the allocation admits is judged: what it leaves out makes nothing cheaper.
+        """
+        if not self._deadline.limits.any:
+            return [each.offers for each in self.sellers]
+        allocation = self._options.allocation
+        admitted = [offer for each in self.sellers for offer in wanted(each.offers, allocation, len(nodes))]
+        self._refused = self._deadline.hopeless(admitted, nodes)
+        refused = {id(offer) for offer, _ in self._refused}
+        return [tuple(offer for offer in each.offers if id(offer) not in refused) for each in self.sellers]
 
     def _nothing(self) -> str:
         spec = self._options.spec

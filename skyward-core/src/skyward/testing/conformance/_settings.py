@@ -6,13 +6,14 @@ import dataclasses
 import pickle
 import re
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, cast
 
 import attrs
 
 from skyward.errors import AuthenticationFailed
-from skyward.spi.provider import Capabilities, Provider
+from skyward.spi.provider import Capabilities, Checkable, Finding, Provider
 from skyward.testing.conformance._account import Account
 from skyward.testing.conformance._guarded import asked, living
 from skyward.testing.conformance._kit import Broken, check, check_value, skip
@@ -100,6 +101,26 @@ class SettingsRules(ProviderRules):
             )
 
         self.run(main())
+
+    @on_loop
+    async def test_a_check_tells_what_it_found_and_creates_nothing(self, account: Account) -> None:
+        provider: object = account.provider
+        if not isinstance(provider, Checkable):
+            skip("the settings have no check()")
+        found: object = await asked("check", provider.check, account.patience)
+        if not isinstance(found, Sequence) or not found or not all(isinstance(each, Finding) for each in found):
+            raise Broken(f"check returned {found!r}; return a Finding for each thing that was looked at")
+        for each in cast("Sequence[Finding]", found):
+            check(
+                each.subject and each.level in ("ok", "warning", "problem"),
+                f"{each!r} is no finding; give it a subject, and 'ok', 'warning' or 'problem' as its level",
+            )
+            check(
+                each.remedy or each.level == "ok",
+                f"the {each.level} {each.subject!r} has no remedy; say in remedy what the user is to do about it",
+            )
+        created = account.standing() or set()
+        check(not created, f"check has created {', '.join(sorted(created))}; let it look only, by dry runs if need be")
 
     @on_loop
     async def test_a_session_can_be_closed_twice(self, account: Account) -> None:
