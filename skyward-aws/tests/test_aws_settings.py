@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from rig.rig import Rig
 
 from skyward import AuthenticationFailed, ConfigurationError, ProviderError, Unavailable
 from skyward.spi import PoolIdentity
-from skyward_aws import AWS
+from skyward_aws import AWS, _network
 
 
 def test_settings_are_values() -> None:
@@ -123,6 +124,53 @@ def test_a_region_that_does_not_exist_is_told_with_the_near_ones(aws_api: Rig, m
     assert "us-esat-1" in str(error)
     assert "did you mean" in str(error)
     assert "us-east-1" in str(error)
+
+
+def found(settings: AWS) -> dict[str, Any]:
+    return {finding.subject: finding for finding in asyncio.run(settings.check())}
+
+
+def test_the_doctor_finds_a_sound_account_sound_and_makes_nothing(aws_api: Rig, settings: AWS) -> None:
+    findings = found(settings)
+    assert {finding.level for finding in findings.values()} == {"ok"}
+    assert {"credentials", "image", "network", "prices", "permission ec2:CreateFleet"} <= findings.keys()
+    assert aws_api.left() == {}
+
+
+def test_the_doctor_names_each_permission_that_is_missing(aws_api: Rig, settings: AWS) -> None:
+    aws_api.allow("ec2:Describe*", "ec2:CreateFleet", "ec2:RunInstances", "ec2:CreateTags", "ssm:*")
+    findings = found(settings)
+    assert findings["permission ec2:CreateFleet"].level == "ok"
+    assert findings["permission ec2:ImportKeyPair"].level == "problem"
+    assert findings["permission ec2:ImportKeyPair"].remedy.startswith("add ec2:ImportKeyPair to the policy")
+    assert findings["prices"].level == "warning"
+    assert "pricing:GetProducts" in findings["prices"].remedy
+
+
+def test_a_role_that_may_not_be_handed_on_is_told_by_its_own_permission(aws_api: Rig, settings: AWS) -> None:
+    aws_api.allow("ec2:*", "ssm:*", "pricing:*")
+    refused = found(evolve(settings, instance_profile="training"))["permission ec2:RunInstances"]
+    assert refused.remedy.startswith("add iam:PassRole to the policy")
+
+
+def test_the_caller_is_let_in_from_the_address_under_which_it_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.write_text("198.51.100.7\n")
+    monkeypatch.setattr(_network, "_MIRROR", mirror.as_uri())
+    networks = asyncio.run(_network.caller())
+    assert networks == ("198.51.100.7/32",)
+    [ssh, inner] = _network.rules("sg-1", (*networks, "2001:db8::/32"))
+    assert [each["CidrIp"] for each in ssh["IpRanges"]] == ["198.51.100.7/32"]
+    assert [each["CidrIpv6"] for each in ssh["Ipv6Ranges"]] == ["2001:db8::/32"]
+    assert inner["UserIdGroupPairs"][0]["GroupId"] == "sg-1"
+
+
+def test_an_address_that_nobody_tells_is_asked_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_network, "_MIRROR", "http://127.0.0.1:9")
+    with pytest.raises(Unavailable, match=r"AWS\(ssh_from='203.0.113.7/32'\)"):
+        asyncio.run(_network.caller())
 
 
 def test_a_missing_default_vpc_is_told_with_what_to_do(aws_api: Rig, opened: Any) -> None:

@@ -1,4 +1,4 @@
-"""A provider that tries several offers in one call: it is given the row, answers for all of it, and says what it took."""
+"""A provider that tries several offers in one call: it is given the row, answers for all, and says what it took."""
 
 from __future__ import annotations
 

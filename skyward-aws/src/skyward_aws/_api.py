@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import boto3
     from botocore.config import Config
 
-__all__ = ["Api"]
+__all__ = ["Api", "action_of"]
 
 
 class Api:
@@ -118,8 +118,7 @@ class Api:
         try:
             return await asyncio.to_thread(used)
         except Exception as error:
-            action = f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}"
-            told = translated(error, action, where)
+            told = translated(error, action_of(operation, service), where)
             if told is None:
                 raise
             if once and is_unclear(error):
@@ -144,6 +143,11 @@ class Api:
         with self._making:
             clients, self._clients = list(self._clients.values()), {}
         await asyncio.to_thread(lambda: [client.close() for client in clients])
+
+
+def action_of(operation: str, service: str = "ec2") -> str:
+    """An operation of boto3's as a policy names it: ``ec2:CreateFleet`` for ``create_fleet``."""
+    return f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}"
 
 
 def _made(kind: type[Api], region: str, profile: str | None) -> Api:

@@ -180,7 +180,9 @@ def refused(
         return Transient(f"AWS asks for patience with {action} in {region}: {said}", retry_after=2.0)
     for codes, fact, remedy in _LOCKED_OUT:
         if code in codes:
-            words = {"action": action, "region": region}
+            # One action may need others, as launching with a role needs iam:PassRole: AWS names what it missed.
+            missed = re.search(r"not authorized to perform: ([a-z0-9-]+:\w+)", message)
+            words = {"action": missed[1] if missed else action, "region": region}
             return AuthenticationFailed(f"{fact.format(**words)}: {said}: {remedy.format(**words)}")
     if code in _PASSING or status >= 500:
         return Transient(f"{action} in {region} failed at AWS: {said}")

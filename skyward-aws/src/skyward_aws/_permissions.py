@@ -7,16 +7,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from skyward import AuthenticationFailed, ProviderError
+from skyward_aws._api import action_of
 from skyward_aws._errors import combined
 
 if TYPE_CHECKING:
     from skyward_aws._api import Api
 
-__all__ = ["trials", "try_out"]
+__all__ = ["trials", "tried", "try_out"]
 
 
 def trials(
-    *, key: str, image: str, kind: str, subnet: str, vpc: str, tags: list[dict[str, Any]], group: bool
+    *,
+    key: str,
+    image: str,
+    kind: str,
+    subnet: str,
+    vpc: str,
+    tags: list[dict[str, Any]],
+    group: bool,
+    profile: str | None,
 ) -> dict[str, Any]:
     """The requests of a pool's life, by their names, each to be tried only.
 
@@ -28,6 +37,7 @@ def trials(
         vpc: of the subnet.
         tags: that all would bear, without the kind of the resource.
         group: whether a security group would be made.
+        profile: name of the instance profile whose role the machine would have.
     """
 
     def tagged(resource: str) -> list[dict[str, Any]]:
@@ -53,6 +63,7 @@ def trials(
             "MaxCount": 1,
             "SubnetId": subnet,
             "TagSpecifications": tagged("instance"),
+            **({} if profile is None else {"IamInstanceProfile": {"Name": profile}}),
         },
         "create_fleet": {
             "Type": "instant",
@@ -72,21 +83,30 @@ def trials(
 
 
 async def try_out(api: Api, requests: Mapping[str, Any]) -> None:
-    """Try requests, all at the same time. Only a refusal for want of a permission counts: others are about the trial.
+    """Try requests before the first of them is meant.
 
     Raises:
         AuthenticationFailed: naming every action that is not allowed.
     """
+    if missing := [error for error in (await tried(api, requests)).values() if error is not None]:
+        raise combined(missing)
 
-    async def tried(operation: str, parameters: Mapping[str, Any]) -> AuthenticationFailed | None:
+
+async def tried(api: Api, requests: Mapping[str, Any]) -> dict[str, AuthenticationFailed | None]:
+    """Try requests, all at the same time: by the action's name in a policy, what forbids it.
+
+    Only a refusal for want of a permission counts: others are about the trial, and DryRunOperation is AWS's word for
+    yes.
+    """
+
+    async def one(operation: str, parameters: Mapping[str, Any]) -> AuthenticationFailed | None:
         try:
             await api.order(operation, DryRun=True, **parameters)
         except AuthenticationFailed as error:
             return error
         except ProviderError:
-            pass  # DryRunOperation, which is AWS's word for yes, or something that the real request will tell
+            pass
         return None
 
-    answers = await asyncio.gather(*(tried(operation, each) for operation, each in requests.items()))
-    if missing := [answer for answer in answers if answer is not None]:
-        raise combined(missing)
+    answers = await asyncio.gather(*(one(operation, each) for operation, each in requests.items()))
+    return dict(zip(map(action_of, requests), answers, strict=True))

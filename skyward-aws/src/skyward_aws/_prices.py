@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skyward_aws._api import Api
 
-__all__ = ["on_demand", "price_of", "spot", "spot_prices"]
+__all__ = ["on_demand", "one", "price_of", "spot", "spot_prices"]
 
 _SELLER = "us-east-1"
 """A region that has the Price List, which tells the prices of all regions."""
@@ -50,6 +50,18 @@ def price_of(product: str) -> tuple[str, float | None]:
                 if price > 0 and dimension.get("unit", "Hrs") == "Hrs":
                     return kind, price
     return kind, None
+
+
+async def one(api: Api, kind: str) -> None:
+    """Read one price, to see whether that is allowed.
+
+    Raises:
+        ProviderError: it is not.
+    """
+    wanted = {"Type": "TERM_MATCH", "Field": "instanceType", "Value": kind}
+    await api.ask(
+        "get_products", service="pricing", region=_SELLER, ServiceCode="AmazonEC2", Filters=[wanted], MaxResults=1
+    )
 
 
 async def spot(api: Api) -> dict[str, dict[str, float]]:

@@ -207,6 +207,7 @@ class AWSSession:
             vpc=places.vpc,
             tags=tags,
             group=own,
+            profile=self._settings.instance_profile,
         )
         await try_out(self._api, requests)
         self._tried = True

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attrs import field, frozen
 
 from skyward import ConfigurationError
-from skyward.spi import Capabilities, PoolIdentity
+from skyward.spi import Capabilities, Finding, PoolIdentity
 
 if TYPE_CHECKING:
     from attrs import Attribute
@@ -145,3 +145,18 @@ class AWS:
         from skyward_aws._session import AWSSession
 
         return AWSSession(self, identity, await Api.open(self.region, self.profile))
+
+    async def check(self) -> Sequence[Finding]:
+        """Look at credentials, permissions, the image, the network and prices, for ``skyward doctor``.
+
+        Raises:
+            ProviderError: as of ``open``.
+        """
+        from skyward_aws._api import Api
+        from skyward_aws._doctor import examine
+
+        api = await Api.open(self.region, self.profile)
+        try:
+            return await examine(api, self)
+        finally:
+            await api.close()
