@@ -1,4 +1,4 @@
-"""A pool's ``max_hourly_cost``: what is too dear by the hour is not bought; and what the log says before anything is."""
+"""A pool's ``max_hourly_cost``: what is too dear by the hour is not bought; and what is said before launch."""
 
 from __future__ import annotations
 
