@@ -174,7 +174,7 @@ def test_quotas_are_of_virtual_processors_per_market(
     ec2: Any, aws_api: Rig, market: dict[str, str], quota: str, refused: str
 ) -> None:
     aws_api.market.quotas[quota] = 5
-    asked = {"InstanceMarketOptions": market} if market else {}
+    asked: dict[str, Any] = {"InstanceMarketOptions": market} if market else {}
     run(ec2, 2, **asked)
     with pytest.raises(ClientError) as problem:
         run(ec2, **asked)
@@ -210,7 +210,12 @@ def test_a_lost_reply_has_had_its_effect(ec2: Any, aws_api: Rig) -> None:
 
 def test_a_call_waits_as_long_as_it_is_told_to(ec2: Any, aws_api: Rig) -> None:
     held, go = threading.Event(), threading.Event()
-    aws_api.faults.delay("RunInstances", lambda: (held.set(), go.wait(60)))
+
+    def wait() -> None:
+        held.set()
+        assert go.wait(60)
+
+    aws_api.faults.delay("RunInstances", wait)
     caller = threading.Thread(target=run, args=(ec2,))
     caller.start()
     assert held.wait(60)
@@ -221,7 +226,7 @@ def test_a_call_waits_as_long_as_it_is_told_to(ec2: Any, aws_api: Rig) -> None:
 
 
 def test_unknown_keys_are_refused_by_each_service_in_its_way(aws_api: Rig) -> None:
-    bad = {"aws_access_key_id": "AKIANOBODY", "aws_secret_access_key": "x"}
+    bad: Any = {"aws_access_key_id": "AKIANOBODY", "aws_secret_access_key": "x"}
     calls: dict[str, Any] = {
         "AuthFailure": lambda: boto3.client("ec2", **bad).describe_regions(),
         "InvalidClientTokenId": lambda: boto3.client("sts", **bad).get_caller_identity(),

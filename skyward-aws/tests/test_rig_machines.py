@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,19 +15,20 @@ from typing import Any
 import asyncssh
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from rig import Rig
 from rig.machines import podman
 
-from skyward.spi import KeyPair, new_key_pair
+from skyward.spi import new_key_pair
 
 IMAGE = "resolve:ssm:/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
-TOKEN = "t=$(curl -sX PUT"
 ASK = """
 import sys, urllib.request, urllib.error
 base = "http://169.254.169.254/latest/"
 def ask(path, method="GET", **headers):
     try:
-        return urllib.request.urlopen(urllib.request.Request(base + path, method=method, headers=headers)).read().decode()
+        request = urllib.request.Request(base + path, method=method, headers=headers)
+        return urllib.request.urlopen(request).read().decode()
     except urllib.error.HTTPError as problem:
         return str(problem.code)
 print(ask("meta-data/instance-id"))
@@ -39,11 +41,20 @@ for path in sys.argv[1:]:
 class Buyer:
     """Launches as a provider does, and logs in with nothing but what the API tells."""
 
-    def __init__(self) -> None:
+    def __init__(self, aws: Rig) -> None:
+        self._aws = aws
         self.ec2: Any = boto3.client("ec2")
         self.key, self.host = new_key_pair("client"), new_key_pair("host")
+        self.group = self.ec2.create_security_group(GroupName="mine", Description="mine")["GroupId"]
 
-    def run(self, *, behaviour: str = "terminate", key_name: str | None = None, **config: Any) -> str:
+    def let_in(self, network: str = "198.51.100.0/24", port: int = 22) -> None:
+        self.ec2.authorize_security_group_ingress(
+            GroupId=self.group, IpProtocol="tcp", FromPort=port, ToPort=port, CidrIp=network
+        )
+
+    def run(
+        self, *, profile: str | None = None, behaviour: str = "terminate", key_name: str | None = None, **config: Any
+    ) -> str:
         settings = {
             "ssh_keys": {"ed25519_private": self.host.private, "ed25519_public": self.host.public},
             **({} if key_name else {"ssh_authorized_keys": [self.key.public]}),
@@ -56,6 +67,8 @@ class Buyer:
             MaxCount=1,
             UserData="#cloud-config\n" + json.dumps(settings),
             InstanceInitiatedShutdownBehavior=behaviour,
+            SecurityGroupIds=[self.group],
+            **({"IamInstanceProfile": {"Name": profile}} if profile else {}),
             **({"KeyName": key_name} if key_name else {}),
         )
         return str(made["Instances"][0]["InstanceId"])
@@ -67,6 +80,7 @@ class Buyer:
 
     def until(self, instance: str, state: str) -> dict[str, Any]:
         """Ask for its state until it is this one."""
+        assert state == "running" or self._aws.machine(instance).ended.wait(120)
         while (told := self.told(instance))["State"]["Name"] != state:
             pass
         return told
@@ -74,9 +88,9 @@ class Buyer:
     def ssh(self, instance: str, command: str) -> str:
         """What a command prints that the user ``ubuntu`` runs; the host key must be the injected one."""
         address = self.until(instance, "running")["PublicIpAddress"]
-        return asyncio.run(self._ssh(address, command))
+        return asyncio.run(self.log_in(address, command))
 
-    async def _ssh(self, address: str, command: str) -> str:
+    async def log_in(self, address: str, command: str, **options: Any) -> str:
         trusted = f"{address} {self.host.public}".encode()
         client = asyncssh.import_private_key(self.key.private)
         async with asyncio.timeout(120):
@@ -89,16 +103,21 @@ class Buyer:
                         client_keys=[client],
                         config=None,
                         agent_path=None,
+                        **options,
                     )
                 except (OSError, asyncssh.ConnectionLost):
-                    continue  # it boots
+                    await asyncio.sleep(0.1)  # it boots
+                    continue
                 async with connection:
                     return str((await connection.run(command)).stdout)
 
 
 @pytest.fixture
 def buyer(aws: Rig) -> Buyer:
-    return Buyer()
+    """Whose instances may be reached from here."""
+    buyer = Buyer(aws)
+    buyer.let_in()
+    return buyer
 
 
 def test_what_user_data_says_is_done_and_the_address_of_the_api_leads_there(aws: Rig, buyer: Buyer) -> None:
@@ -128,6 +147,54 @@ def test_neighbours_reach_each_other_by_their_private_addresses(aws: Rig, buyer:
 def test_an_imported_key_pair_lets_its_owner_in(aws: Rig, buyer: Buyer) -> None:
     buyer.ec2.import_key_pair(KeyName="mine", PublicKeyMaterial=buyer.key.public.encode())
     assert buyer.ssh(buyer.run(key_name="mine"), "echo in") == "in\n"
+
+
+@pytest.mark.parametrize("rule", [{"network": "203.0.113.0/24"}, {"port": 2222}])
+def test_a_security_group_that_lets_others_in_keeps_the_port_closed(aws: Rig, rule: dict[str, Any]) -> None:
+    buyer = Buyer(aws)
+    buyer.let_in(**rule)
+    instance = buyer.run()
+    address = buyer.until(instance, "running")["PublicIpAddress"]
+    aws.machine(instance).started()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address, 22))
+
+
+def test_session_manager_leads_through_a_closed_port_where_the_instance_has_a_profile(
+    aws: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buyer, iam, ssm = Buyer(aws), boto3.client("iam"), boto3.client("ssm")
+    iam.create_instance_profile(InstanceProfileName="mine")
+    instance, other = buyer.run(profile="mine"), buyer.run()
+    asked: Any = {"DocumentName": "AWS-StartSSHSession", "Parameters": {"portNumber": ["22"]}}
+    with pytest.raises(ClientError, match="TargetNotConnected"):
+        ssm.start_session(Target=instance, **asked)  # it is pending
+    for each in (instance, other):
+        buyer.until(each, "running")
+    with pytest.raises(ClientError, match="TargetNotConnected"):
+        ssm.start_session(Target=other, **asked)
+    (agent,) = ssm.describe_instance_information()["InstanceInformationList"]
+    assert (agent["InstanceId"], agent["PingStatus"]) == (instance, "Online")
+    session = ssm.start_session(Target=instance, **asked)
+    monkeypatch.setenv("PATH", f"{aws.programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("SESSION", json.dumps({key: session[key] for key in ("SessionId", "TokenValue", "StreamUrl")}))
+    aws.machine(instance).started()
+    told = asyncio.run(buyer.log_in(instance, "hostname", proxy_command=["session-manager-plugin", "SESSION"]))
+    assert told.startswith("ip-10-")
+    ssm.terminate_session(SessionId=session["SessionId"])
+
+
+def test_a_machine_reaches_the_rig_with_the_credentials_of_its_role(aws: Rig, buyer: Buyer) -> None:
+    boto3.client("iam").create_instance_profile(InstanceProfileName="mine")
+    boto3.client("s3").create_bucket(Bucket="data")
+    boto3.client("s3").put_object(Bucket="data", Key="one", Body=b"content")
+    instance = buyer.run(profile="mine", write_files=[{"path": "/ask.py", "content": ASK}])
+    told = buyer.ssh(instance, "python3 /ask.py meta-data/iam/security-credentials/mine").partition("\n")[2]
+    key = json.loads(told)["AccessKeyId"]
+    signed = f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/s3/aws4_request, Signature=0"
+    url = f"{aws.endpoint_inside()}/data/one"
+    ask = f"import urllib.request as u; r = u.Request({url!r}, headers={{'Authorization': {signed!r}}}); "
+    assert buyer.ssh(instance, f'python3 -c "{ask}print(u.urlopen(r).read().decode())"') == "content\n"
 
 
 @pytest.mark.parametrize(
@@ -212,7 +279,8 @@ def test_nothing_outlives_a_process_of_tests_that_is_killed(aws: Rig) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
     pid, name, folder = done.stdout.split()
-    while Path(f"/proc/{pid}").exists():
-        os.stat("/")
+    handle = os.pidfd_open(int(pid))
+    assert select.select([handle], [], [], 120)[0]
+    os.close(handle)
     assert name not in podman("ps", "--all", "--format", "{{.Names}}")
     assert not Path(folder).exists()

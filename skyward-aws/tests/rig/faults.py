@@ -50,7 +50,7 @@ class Lag:
 
 @define
 class Faults:
-    """Faults by the name of the action (``RunInstances``, ``GetProducts``, ``*``), in the order they were scripted.
+    """Faults by the name of the action (``RunInstances``, ``Describe*``, ``GET bucket``), in the order of the script.
 
     Each holds for ``times`` calls, after the first ``after`` calls of that name have been let through.
     """
@@ -68,8 +68,8 @@ class Faults:
 
     def throttle(self, action: str, *, times: int = 1, after: int = 0) -> None:
         """Refuse calls as those that come too often."""
-        code = "RequestLimitExceeded" if action[:1].isupper() or action == "*" else "SlowDown"
-        self._add(action, Plan(error=Refused(code, "Request limit exceeded.", 503)), times, after)
+        error = Refused("SlowDown" if " " in action else "RequestLimitExceeded", "Request limit exceeded.", 503)
+        self._add(action, Plan(error=error), times, after)
 
     def lose(self, action: str, *, times: int = 1, after: int = 0) -> None:
         """Let calls have their effect, and cut the connection instead of a reply."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from .catalogue import image_of
 from .market import KINDS, Lot
 from .userdata import Boot, boot
 from .wire import NAMESPACE, Refused, Reply, Request, numbered
-from .world import Known, World
+from .world import SECRET, Known, World
 
 Fields = Mapping[str, str]
 
@@ -133,13 +134,14 @@ def launch(world: World, region: str, asked: dict[str, str], lot: Lot, number: i
     if lot.market == "spot":
         asked["InstanceMarketOptions.MarketType"] = "spot"
     told = world.ec2(region, "RunInstances", asked)
+    profile = asked.get("IamInstanceProfile.Name") or asked.get("IamInstanceProfile.Arn", "").rpartition("/")[2] or None
     ids = []
     for each in told.iterfind(".//instancesSet/item"):
         ids.append(each.findtext("instanceId", ""))
         lag = world.lag
         known = Known(
             ids[-1], region, lot, each.findtext("ipAddress", ""), each.findtext("privateIpAddress", ""),
-            unseen=lag.unseen, untagged=lag.untagged, pending=lag.pending,
+            unseen=lag.unseen, untagged=lag.untagged, pending=lag.pending, profile=profile,
         )  # fmt: skip
         world.known[known.id] = known
         _start(world, known, asked)
@@ -178,5 +180,9 @@ def _start(world: World, known: Known, asked: Fields) -> None:
         "meta-data/placement/region": known.region,
         "user-data": base64.b64decode(asked.get("UserData", "")).decode(errors="replace"),
     }
-    addresses = (known.public_ip, known.private_ip)
+    if known.profile is not None:
+        role = {"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "ASIARIG0000000000002", "SecretAccessKey": SECRET}
+        role |= {"Token": "rig", "Expiration": "2099-01-01T00:00:00Z", "LastUpdated": "2026-01-01T00:00:00Z"}
+        metadata[f"meta-data/iam/security-credentials/{known.profile}"] = json.dumps(role)
+    addresses = (known.public_ip if world.lets_in(known) else "", known.private_ip)
     world.machines.start(known.id, known.region, addresses, made, metadata, world.ended)

@@ -127,6 +127,10 @@ class Machines:
     _threads: list[threading.Thread] = field(factory=list)
     _lock: threading.Lock = field(factory=threading.Lock)
 
+    def gateway(self, region: str) -> str:
+        """The address at which the machines of a region reach this one."""
+        return f"{self.prefix(region)}255.254"
+
     def prefix(self, region: str) -> str:
         """How the private addresses of a region begin, as ``10.123.``: it takes the place of moto's ``172.31.``."""
         with self._lock:
@@ -157,7 +161,10 @@ class Machines:
         metadata: Mapping[str, str],
         ended: Callable[[str], None],
     ) -> Machine:
-        """Start one in the background. ``ended`` is called with its id when it has ended, by itself or not."""
+        """Start one in the background, reachable from outside if the first of its addresses is not empty.
+
+        ``ended`` is called with its id when it has ended, by itself or not.
+        """
         self.problems += (f"{instance}: the rig does not know {problem}" for problem in asked.problems)
         public, private = addresses
         machine = Machine(f"{LABEL}-{instance}-{secrets.token_hex(2)}", public, private, self.folder / instance)
@@ -182,7 +189,8 @@ class Machines:
         try:
             podman(
                 *("run", "--detach", "--pull", "never", "--name", machine.name, "--label", self.label),
-                *("--network", network, "--ip", machine.private_ip, "--publish", f"{machine.public_ip}:22:22"),
+                *("--network", network, "--ip", machine.private_ip),
+                *(("--publish", f"{machine.public_ip}:22:22") if machine.public_ip else ()),
                 *("--hostname", "ip-" + machine.private_ip.replace(".", "-"), "--http-proxy=false"),
                 *("--cap-add", "NET_ADMIN", "--mount", f"type=bind,source={machine.folder},destination=/mnt/rig,ro"),
                 *(*self.options, image(), "python3", "-u", "/mnt/rig/machine.py"),

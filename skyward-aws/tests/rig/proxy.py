@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fnmatch
 import http.server
+import socket
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
@@ -15,14 +16,13 @@ from attrs import evolve
 from . import catalogue
 from .fleets import create_fleet
 from .launches import create_template, once, run_instances
+from .sessions import describe_agents, end_session, start_session
 from .views import PAGED, check_unseen, describe_instances, list_page, security_group_in_use
 from .wire import Refused, Reply, Request, answer, listed, parsed, read, refusal
 from .world import World
 
-__all__ = ["CALLER", "serve"]
+__all__ = ["serve"]
 
-CALLER = "/rig/caller"
-"""Where anybody is told the address that the call came from, as by https://checkip.amazonaws.com."""
 TOKENS = {"RunInstances", "CreateFleet", "CreateLaunchTemplate"}
 
 # What else must be allowed where this is called.
@@ -30,6 +30,7 @@ IMPLIED = {
     "ec2:CreateFleet": ("ec2:RunInstances", "ec2:CreateTags"),
     "ec2:RunInstances": ("ec2:CreateTags",),
 }
+IP_FREEBIND = 15
 SERVICES = {"servicequotas": "servicequotas", "tagging": "tag"}
 
 
@@ -140,6 +141,9 @@ OWN: dict[tuple[str, str], Own] = {
     ("servicequotas", "ListServiceQuotas"): lambda world, request: catalogue.quotas(request, world.market),
     ("ssm", "GetParameter"): lambda world, request: catalogue.parameters(request),
     ("ssm", "GetParameters"): lambda world, request: catalogue.parameters(request),
+    ("ssm", "DescribeInstanceInformation"): describe_agents,
+    ("ssm", "StartSession"): start_session,
+    ("ssm", "TerminateSession"): end_session,
     ("ec2", "DescribeSpotPriceHistory"): lambda world, request: catalogue.spot_history(request, world.market),
     ("ec2", "GetSpotPlacementScores"): lambda world, request: catalogue.placement_scores(request, world.market),
     ("ec2", "DescribeInstances"): describe_instances,
@@ -164,8 +168,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Transfer-Encoding") == "chunked":
             body = self._chunks()
-        if self.path == CALLER:
-            return self._send(Reply(200, f"{self.client_address[0]}\n".encode(), {"Content-Type": "text/plain"}))
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = reply_to(self.world, read(self.command, self.path, headers, body))
         if reply is None:
@@ -198,9 +200,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def serve(world: World, address: str = "127.0.0.1") -> tuple[http.server.ThreadingHTTPServer, threading.Thread]:
-    """Start it on a free port."""
-    server = http.server.ThreadingHTTPServer((address, 0), type("Handler", (Handler,), {"world": world}))
+    """Start it on a free port. The address may be one that this machine has not yet."""
+    handler = type("Handler", (Handler,), {"world": world})
+    server = http.server.ThreadingHTTPServer((address, 0), handler, bind_and_activate=False)
     server.daemon_threads = True
+    server.socket.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+    server.server_bind()
+    server.server_activate()
     thread = threading.Thread(target=server.serve_forever, name="rig-proxy", daemon=True)
     thread.start()
     return server, thread

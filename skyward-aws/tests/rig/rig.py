@@ -7,22 +7,24 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from collections import Counter
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from .catalogue import IMAGES
 from .faults import Faults, Lag
 from .machines import Machine, Machines, abandoned
 from .market import Market
-from .proxy import CALLER, serve
+from .proxy import serve
 from .server import sweep
-from .world import World
+from .world import SECRET, World
 
 __all__ = ["Rig"]
 
 KEY = "AKIARIG0000000000001"
-SECRET = "rig-secret-rig-secret-rig-secret-rig-sec"
+PLUGIN = "session-manager-plugin"
 
 
 class Rig:
@@ -32,11 +34,11 @@ class Rig:
         self._machines = Machines(options=options) if machines else None
         for label in abandoned() if machines else ():
             sweep(label)
-        folder = self._machines.folder if self._machines else Path(tempfile.mkdtemp(prefix="rig-", dir="/tmp"))
-        (folder / "images.json").write_text(json.dumps(IMAGES))
+        self._folder = self._machines.folder if self._machines else Path(tempfile.mkdtemp(prefix="rig-", dir="/tmp"))
+        (self._folder / "images.json").write_text(json.dumps(IMAGES))
         label = self._machines.label if self._machines else ""
         self._moto = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("server.py")), str(folder), label],
+            [sys.executable, "-P", str(Path(__file__).with_name("server.py")), str(self._folder), label],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the tests
@@ -44,6 +46,7 @@ class Rig:
         assert self._moto.stdout is not None
         self.world = World(int(self._moto.stdout.readline()), self._machines)
         self._server, self._thread = serve(self.world)
+        self._inside: dict[str, tuple[ThreadingHTTPServer, threading.Thread]] = {}
 
     # ---- where it is
 
@@ -51,10 +54,24 @@ class Rig:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    def endpoint_inside(self, region: str = "us-east-1") -> str:
+        """The same for programs on the machines of a region."""
+        assert self._machines is not None, "this rig has no machines"
+        if region not in self._inside:
+            self._inside[region] = serve(self.world, self._machines.gateway(region))
+        address, port = self._inside[region][0].server_address[:2]
+        return f"http://{address!s}:{port}"
+
     @property
-    def caller(self) -> str:
-        """A page that says the caller's address."""
-        return self.endpoint + CALLER
+    def programs(self) -> Path:
+        """A folder for PATH, with the plugin of Session Manager."""
+        folder = self._folder / "bin"
+        if not folder.exists():
+            folder.mkdir()
+            plugin = Path(__file__).with_name("plugin.py")
+            (folder / PLUGIN).write_text(f'#!/bin/sh\nexec {sys.executable} -P {plugin} "$@"\n')
+            (folder / PLUGIN).chmod(0o755)
+        return folder
 
     @property
     def environment(self) -> dict[str, str]:
@@ -149,9 +166,10 @@ class Rig:
 
     def close(self) -> None:
         """End everything."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        for server, thread in ((self._server, self._thread), *self._inside.values()):
+            server.shutdown()
+            server.server_close()
+            thread.join()
         if self._machines is not None:
             with self.world.lock:
                 self.world.known.clear()

@@ -39,7 +39,8 @@ def main(folder: str, label: str) -> None:
     server.start()
     print(server.get_host_and_port()[1], flush=True)
     sys.stdin.read()
-    sweep(label)
+    if label:
+        sweep(label)
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 

@@ -22,7 +22,10 @@ _SCOPE = re.compile(r"Credential=(?P<key>[^/,]+)/\d+/(?P<region>[^/]+)/(?P<servi
 
 @frozen
 class Request:
-    """One call, as it came. ``params`` are the fields of a form (ec2, sts, iam), ``json`` the body of the others."""
+    """One call, as it came. ``params`` are the fields of a form (ec2, sts, iam), ``json`` the body of the others.
+
+    The ``action`` of s3 is the method and the bucket: ``GET data``.
+    """
 
     service: str
     region: str
@@ -63,7 +66,7 @@ def read(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Req
     if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         params = dict(parse_qsl(body.decode(), keep_blank_values=True))
         return Request(action=params.get("Action", ""), params=params, **common)
-    return Request(action=f"{method} {urlsplit(path).path.count('/')}", **common)
+    return Request(action=f"{method} {urlsplit(path).path.split('/')[1]}", **common)
 
 
 def refusal(request: Request, error: Refused) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
@@ -15,7 +16,12 @@ from .machines import Machines
 from .market import Lot, Market
 from .wire import Refused, Reply, Request, parsed
 
-__all__ = ["Known", "World"]
+__all__ = ["CALLER", "SECRET", "Known", "World"]
+
+CALLER = "198.51.100.7"
+"""The address that the tests have, as the rig sees it: what lets it in lets them in."""
+SECRET = "rig-secret-rig-secret-rig-secret-rig-sec"
+"""The secret of every access key. Signatures are not looked at."""
 
 EC2_VERSION = "2016-11-15"
 
@@ -33,6 +39,8 @@ class Known:
     untagged: int = 0
     pending: int = 0
     shutting_down: int = 0
+    profile: str | None = None
+    """The name of its instance profile."""
     gone: bool = False
     reason: tuple[str, str] | None = None
     """Why it ended, by the code and the text of its state reason."""
@@ -56,8 +64,8 @@ class World:
     """Public keys that were imported, by region and name."""
     tokens: dict[tuple[str, str, str], tuple[Mapping[str, str], Reply]] = field(factory=dict)
     """Calls that have had an effect and their replies, by region, action and client token."""
-    credentials: set[str] = field(factory=lambda: {"AKIARIG0000000000001"})
-    """Ids of access keys that are accepted."""
+    credentials: set[str] = field(factory=lambda: {"AKIARIG0000000000001", "ASIARIG0000000000002"})
+    """Ids of access keys that are accepted: the tests', and that of roles."""
     policy: tuple[str, ...] | None = None
     """Actions that are allowed, as ``ec2:Describe*``; ``None`` for everything."""
     calls: list[Request] = field(factory=list)
@@ -114,6 +122,20 @@ class World:
 
     def running(self, region: str) -> list[Lot]:
         return [each.lot for each in self.known.values() if not each.gone and each.region == region]
+
+    def lets_in(self, known: Known) -> bool:
+        """Whether the security groups of an instance let the tests in by SSH."""
+        told = self.ec2(known.region, "DescribeInstances", {"InstanceId.1": known.id})
+        groups = {each.text or "" for each in told.iter("groupId")}
+        asked = {f"GroupId.{place}": group for place, group in enumerate(sorted(groups), 1)}
+        rules = self.ec2(known.region, "DescribeSecurityGroups", asked) if asked else ET.Element("none")
+        for rule in rules.iterfind("securityGroupInfo/item/ipPermissions/item"):
+            ports = range(int(rule.findtext("fromPort") or 0), int(rule.findtext("toPort") or 65535) + 1)
+            fits = rule.findtext("ipProtocol") == "-1" or (rule.findtext("ipProtocol") == "tcp" and 22 in ports)
+            networks = [ipaddress.ip_network(each.text or "") for each in rule.iterfind("ipRanges/item/cidrIp")]
+            if fits and any(ipaddress.ip_address(CALLER) in network for network in networks):
+                return True
+        return False
 
     def ended(self, instance: str) -> None:
         """A machine has ended by itself: it is terminated, or stopped where that is what it was launched with."""
