@@ -12,12 +12,11 @@ import secrets
 import select
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from attrs import asdict, define, field
+from attrs import Factory, asdict, define, field
 
 from .server import sweep
 from .userdata import Boot
@@ -112,6 +111,13 @@ class Machine:
         self.tell("meta-data/events/recommendations/rebalance", json.dumps({"noticeTime": when}))
 
 
+def folder_of(label: str) -> Path:
+    """The rig's folder, by its label; nobody else may look into it."""
+    folder = Path("/tmp", label.replace("=", "-"))
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 @define(eq=False)
 class Machines:
     """The containers of one rig, in a network per region whose addresses are those of the region's VPC."""
@@ -123,7 +129,7 @@ class Machines:
     problems: list[str] = field(factory=list)
     """What user data asked for that the rig cannot do, and containers that did not start."""
     _networks: dict[str, str] = field(factory=dict)
-    folder: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="rig-", dir="/tmp")))
+    folder: Path = field(default=Factory(lambda self: folder_of(self.label), takes_self=True))
     _threads: list[threading.Thread] = field(factory=list)
     _lock: threading.Lock = field(factory=threading.Lock)
 
@@ -252,14 +258,15 @@ def _born(pid: int) -> str:
 
 def abandoned() -> Iterator[str]:
     """The labels of rigs whose process is gone."""
+    text = "\n".join(path.name for path in Path("/tmp").glob(f"{LABEL}-*"))
     for command in (("ps", "--all"), ("network", "ls")):
         listed = ("podman", *command, "--filter", f"label={LABEL}", "--format", "{{.Labels}}")
-        text = subprocess.run(listed, capture_output=True, text=True).stdout
-        for value in set(re.findall(rf"{LABEL}[:=](\d+-\d+-\w+)", text)):
-            pid, born, _ = value.split("-")
-            try:
-                alive = _born(int(pid)) == born
-            except OSError:
-                alive = False
-            if not alive:
-                yield f"{LABEL}={value}"
+        text += subprocess.run(listed, capture_output=True, text=True).stdout
+    for value in set(re.findall(rf"{LABEL}[:=-](\d+-\d+-[0-9a-f]{{8}})\b", text)):
+        pid, born, _ = value.split("-")
+        try:
+            alive = _born(int(pid)) == born
+        except OSError:
+            alive = False
+        if not alive:
+            yield f"{LABEL}={value}"

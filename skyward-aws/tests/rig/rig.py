@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from .catalogue import IMAGES
 from .faults import Faults, Lag
-from .machines import Machine, Machines, abandoned
+from .machines import Machine, Machines, abandoned, folder_of
 from .market import Market
 from .proxy import serve
 from .server import sweep
@@ -34,6 +35,7 @@ class Rig:
         self._machines = Machines(options=options) if machines else None
         for label in abandoned() if machines else ():
             sweep(label)
+            shutil.rmtree(folder_of(label), ignore_errors=True)
         self._folder = self._machines.folder if self._machines else Path(tempfile.mkdtemp(prefix="rig-", dir="/tmp"))
         (self._folder / "images.json").write_text(json.dumps(IMAGES))
         label = self._machines.label if self._machines else ""
