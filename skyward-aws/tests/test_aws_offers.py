@@ -166,7 +166,7 @@ def test_the_last_spot_price_of_a_zone_counts() -> None:
     assert spot_prices(rows) == {"t": {"a": 0.2}}
 
 
-def test_what_is_offered_is_asked_once_and_kept(aws_api: Rig, opened: Opened) -> None:
+def test_what_is_offered_is_asked_once_and_kept(aws_api: Rig, opened: Opened, cache: Path) -> None:
     async def main() -> None:
         async with opened() as session:
             first = await session.offers(wish())
@@ -200,7 +200,7 @@ def test_what_is_kept_and_cut_off_is_asked_anew(aws_api: Rig, opened: Opened, ca
 
 
 def test_without_the_permission_to_read_prices_machines_are_offered_at_unknown_ones(
-    aws_api: Rig, opened: Opened, caplog: pytest.LogCaptureFixture
+    aws_api: Rig, opened: Opened, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     aws_api.allow("ec2:*", "ssm:*")
 
