@@ -250,6 +250,7 @@ class Road:
         self._events.emit(InstanceBootstrapped(instance.id))
         configuration = await self._configuration(machine)
         node = Node(instance.node, instance, transport, self._dispatcher, self.lease)
+        node.on_return = self._rendezvous.look_again
         self._dispatcher.nodes[instance.node] = node
         try:
             await self._deadline.catch_up(machine, node)
