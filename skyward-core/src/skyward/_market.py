@@ -203,8 +203,8 @@ class Market:
             )
         largest = dict(zip(self.sellers, await together(map(self._most, self.sellers)), strict=True))
         return (
-            f"no provider offers {', '.join(wish)} ({self._said(largest)}); ask for less, for another accelerator, or add "
-            "a provider"
+            f"no provider offers {', '.join(wish)} ({self._said(largest)}); ask for less, for another accelerator, or "
+            "add a provider"
         )
 
     async def _most(self, seller: Seller) -> str:
