@@ -29,4 +29,8 @@ async def briefly[T](work: Awaitable[T]) -> T:
         _log.debug("the pool could not be made ready", exc_info=True)
         if isinstance(error, ProvisionTimeout):
             error.__cause__ = None  # where the clock struck
-        raise error.with_traceback(None)  # noqa: B904  it is the same one
+        why = error
+    try:
+        raise why.with_traceback(None)
+    finally:
+        del why  # it refers to this frame now
