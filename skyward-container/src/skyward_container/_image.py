@@ -149,8 +149,8 @@ async def _build(engine: Engine, base: str, tag: str, label: str, files: dict[st
         await shielded(_ended(engine, starting, name))
     words = "\n".join(lines)
     raise Unavailable(
-        f"nodes cannot be made from the image {base}: its preparation failed\n{words}\nname another image, made from "
-        "Debian or Ubuntu, by sky.Container(image=...)"
+        f"nodes cannot be made from the image {base}: its preparation failed\n{words}\ncorrect what these lines "
+        "complain of; if it is the image, name another one, made from Debian or Ubuntu, by sky.Container(image=...)"
     )
 
 
