@@ -68,6 +68,8 @@ class Scheduler:
     @property
     def any_ahead(self) -> bool:
         """Whether a task waits behind another one on a slot."""
+        if len(self._place) < 2:
+            return False
         empty = sum(map(len, self._idle.values()))
         if self._away:
             empty += sum(not self._held[slot] for slot in self._away)

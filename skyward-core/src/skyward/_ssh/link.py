@@ -137,8 +137,14 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
         """Take bytes in, and hand on the frames that they complete."""
         self._pulse.beats += 1
         assert self._receiver is not None
+        reader, size = self._reader, len(data)
         try:
-            frames = self._frames(data)
+            space = reader.get_buffer()
+            if size <= len(space):  # as with most
+                space[:size] = data
+                frames = reader.advance(size)
+            else:
+                frames = self._frames(memoryview(data))
             for frame in frames:
                 if self._closed:
                     return
@@ -148,14 +154,8 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
         except FrameError as error:
             self._lose(ProtocolError(str(error)))
 
-    def _frames(self, data: bytes | memoryview) -> list[Frame]:
-        reader, size = self._reader, len(data)
-        space = reader.get_buffer()
-        if size <= len(space):  # as with most
-            space[:size] = data
-            return reader.advance(size)
-        frames: list[Frame] = []
-        rest = memoryview(data)
+    def _frames(self, rest: memoryview) -> list[Frame]:
+        reader, frames = self._reader, list[Frame]()
         while rest:
             space = reader.get_buffer()
             count = min(len(space), len(rest))
