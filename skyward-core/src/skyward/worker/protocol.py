@@ -275,6 +275,12 @@ class FrameReader:
             raise FrameError("the peer does not speak Skyward's protocol")
         if version != VERSION:
             raise FrameError(f"the peer speaks version {version} of the protocol, this end version {VERSION}")
+        if count <= 1 and head + body <= _SMALL and not self._greeting and (count or not body):  # most frames
+            size = HEADER.size + head + (_LENGTH.size + body if count else 0)
+            if available < size:
+                return False
+            frames.append(self._whole(kind, number, flags, head, size))
+            return True
         if self._greeting:
             if kind != Kind.HELLO or count or head > MAX_GREETING:
                 raise FrameError("the first frame is not a greeting")
@@ -283,12 +289,6 @@ class FrameReader:
             raise FrameError(f"a frame of {head} + {body} bytes in {count} buffers is over the limits")
         if count == 0 and body:
             raise FrameError("a frame announces a body without buffers")
-        if count <= 1 and head + body <= _SMALL:  # most frames
-            size = HEADER.size + head + (_LENGTH.size + body if count else 0)
-            if available < size:
-                return False
-            frames.append(self._whole(kind, number, flags, head, size))
-            return True
         self._start += HEADER.size
         self._frame = (kind, number, flags)
         self._body = body
