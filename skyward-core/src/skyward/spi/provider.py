@@ -28,12 +28,15 @@ class Capabilities:
         volumes: mounts the volumes of ``ComputeSpec.volumes`` on its machines.
         private_network: the nodes of a pool reach each other by ``Instance.private_ip``.
         default_lease: seconds without a word from the client after which a machine ends itself.
+        launch_limit: seconds that ``launch`` may take before it is cut off and the next offer is tried. More than the
+            default is for what happens once and takes long, such as making an image.
     """
 
     spot: bool = False
     volumes: bool = False
     private_network: bool = True
     default_lease: float | None = 600
+    launch_limit: float = 300
 
 
 @frozen(kw_only=True)
