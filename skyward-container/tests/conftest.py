@@ -54,12 +54,16 @@ def provider(base: str) -> Container:
 
 
 @pytest.fixture
-def left(podman: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+def left(
+    podman: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], list[str]]]:
     """Names of the containers and networks of the test's own pools; there must be none at its end.
 
     They are told from those of other programs by their owner: the test goes by a name of its own, and so do the clients
-    that it starts.
+    that it starts. Their ledgers are the test's own as well: one that is left would have `skyward reap` look for
+    machines at an engine that only looked like one.
     """
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     name = f"tester-{secrets.token_hex(5)}"
     monkeypatch.setenv("LOGNAME", name)
     mine = ("--filter", f"label=skyward.owner={name}@{socket.gethostname()}", "--format")

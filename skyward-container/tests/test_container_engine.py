@@ -100,6 +100,27 @@ def test_what_an_engine_does_not_have_is_left_out(programs: Programs, words: str
 @pytest.mark.parametrize(
     "words",
     [
+        "Error: inspecting object: invalid reference format",
+        "Error response from daemon: invalid reference format: repository name (library/Debian) must be lowercase",
+    ],
+)
+def test_what_cannot_be_the_name_of_an_image_is_told_at_once(programs: Programs, words: str) -> None:
+    engine = Engine(programs("docker", f"echo '[]'; echo '{words}' >&2; exit 1"), cpus=1, memory=1)
+    with pytest.raises(Unavailable, match=r"'Debian 13' cannot be .* write it as in docker\.io/"):
+        asyncio.run(engine.inspect("image", ["Debian 13"]))
+
+
+def test_the_attempts_that_podman_logs_do_not_hide_why_it_failed(programs: Programs) -> None:
+    logged = "\n".join(f'time="2026-03-01T12:00:0{n}Z" level=warning msg="Failed, retrying in 1s"' for n in range(9))
+    engine = Engine(programs("podman", f"cat >&2 <<'%'\n{logged}\nError: no route\n%\nexit 125"), cpus=1, memory=1)
+    assert asyncio.run(engine.ask("pull", "x")).words == "Error: no route"
+    engine = Engine(programs("podman", f"cat >&2 <<'%'\n{logged}\n%\nexit 125"), cpus=1, memory=1)
+    assert "retrying" in asyncio.run(engine.ask("pull", "x")).words, "it is all there is"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?",
         "dial unix /var/run/docker.sock: connect: no such file or directory",
         "permission denied while trying to connect",

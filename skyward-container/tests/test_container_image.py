@@ -120,8 +120,10 @@ def test_nothing_secret_stays_in_it(
 def test_a_recipe_that_fails_is_shown_and_leaves_nothing(
     engine: Engine, base: str, recipe: Any, builds: Callable[[], bool]
 ) -> None:
-    recipe("echo 'E: Unable to locate package'; exit 3")
-    with pytest.raises(Unavailable, match=r"(?s)E: Unable to locate package\n.*another image"):
+    recipe("echo '::skyward:: apt started'; echo 'E: Unable to locate package'; echo '::skyward:: apt failed'; exit 3")
+    with pytest.raises(
+        Unavailable, match=r"(?s)preparation failed\nE: Unable to locate package\ncorrect what .*another one"
+    ):
         made(engine, base)
     assert not builds()
 

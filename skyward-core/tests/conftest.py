@@ -17,6 +17,8 @@ from command_clouds import clouds as clouds
 from command_line import command as command
 from conformance_bent import case as case
 from plugin_fakes import install as install
+from ssh_far import far as far
+from ssh_far import short as short
 from ssh_identity import agent as agent
 from ssh_identity import identity as identity
 from ssh_machine import machine as machine

@@ -156,6 +156,11 @@ SETTINGS: list[tuple[str, Make, str]] = [
         "default_lease is -1; give seconds, or None",
     ),
     (
+        "test_name_and_capabilities_are_declared",
+        declared(capabilities=Capabilities(launch_limit=0)),
+        "launch_limit is 0; give seconds, or leave it out",
+    ),
+    (
         "test_settings_load_no_sdk_and_ask_nobody",
         lambda case: Eager(case.cloud.provider),
         "opens a socket; do that inside open",

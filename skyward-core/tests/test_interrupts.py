@@ -138,6 +138,7 @@ def test_arming_undoes_what_a_task_did_to_the_signal(page: Page, interrupts: Int
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     interrupts.arm()
+    interrupts.unblock()
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     begin(page, interrupts, 1)
     page.cancel(1)

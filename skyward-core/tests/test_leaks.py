@@ -23,7 +23,7 @@ SEEDS = [range(begin, begin + _CHUNK) for begin in range(0, RUNS, _CHUNK)]
 if _ONLY is not None:
     SEEDS = [range(int(_ONLY), int(_ONLY) + 1)]
 
-pytestmark = pytest.mark.usefixtures("own_ledgers")
+pytestmark = [pytest.mark.usefixtures("own_ledgers"), pytest.mark.no_cover]
 
 
 @pytest.mark.slow

@@ -277,8 +277,26 @@ async def test_when_offers_run_out_everything_is_rolled_back_and_each_answer_tol
 async def test_nobody_offering_it_is_said_with_the_request_and_each_answer(tmp_path: Path) -> None:
     journey = Journey(FakeProvider("A"), FakeProvider("B", []), cpu=64, memory="1TB", accelerator="H100", nodes=2)
     error = await fail(journey, tmp_path, NoAvailableProviderError)
-    for part in ("2 node(s)", "H100", "64 CPUs", "1000 GB", "A: 0 fitting offer(s); B: 0 fitting offer(s)"):
+    for part in ("2 node(s)", "H100", "64 CPUs", "1000 GB", "A: 0 fitting offer(s), it has no accelerator; B: 0 f"):
         assert part in str(error)
+
+
+@virtually
+async def test_what_there_is_at_most_is_told_where_nothing_fits(tmp_path: Path) -> None:
+    sizes = [evolve(on_demand("A"), instance_type=f"m{size}", vcpu=size, memory_gb=2.5 * size) for size in (4, 16)]
+    gpu = evolve(sizes[0], instance_type="g4", accelerator=sky.accelerators.T4())
+    asked = FakeProvider("A", [*sizes, gpu])
+    error = await fail(Journey(asked, cpu=64), tmp_path, NoAvailableProviderError)
+    assert "(A: 0 fitting offer(s), it has up to 16 CPUs, up to 40 GB, T4)" in str(error)
+    error = await fail(Journey(FakeProvider("A", sizes), machine="m32"), tmp_path, NoAvailableProviderError)
+    assert "up to 40 GB, no accelerator, types m16 or m4)" in str(error)
+
+
+@virtually
+async def test_a_provider_that_does_not_say_what_it_has_at_most_changes_nothing(tmp_path: Path) -> None:
+    silent = FakeProvider("A", [], script={"offers": [None, *[Unavailable("closed")] * 9]})
+    error = await fail(Journey(silent, cpu=64), tmp_path, NoAvailableProviderError)
+    assert "(A: 0 fitting offer(s))" in str(error)
 
 
 @virtually

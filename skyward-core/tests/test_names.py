@@ -10,6 +10,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,6 +138,7 @@ def test_every_name_of_the_surface_explains_itself_and_its_methods(name: str) ->
 def test_importing_skyward_and_decorating_loads_nothing_heavy() -> None:
     code = """
 import sys
+import traceback
 before = set(sys.modules)  # a coverage run loads some
 import skyward as sky
 @sky.compute
@@ -147,3 +149,11 @@ print(*(name for name in sys.argv[1:] if name in sys.modules and name not in bef
     heavy = ["asyncio", "attr", "attrs", "boto3", "cloudpickle", "asyncssh", "inspect", "pluggy", "psutil", "rich"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_misspelt_name_is_guessed_once() -> None:
+    with pytest.raises(AttributeError) as caught:
+        sky.ComputPool  # type: ignore[attr-defined]  # noqa: B018
+    [line] = traceback.format_exception_only(caught.value)
+    assert line.casefold().count("did you mean") == 1
+    assert ": did you mean 'ComputePool' or " in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -14,6 +15,7 @@ from skyward._node import Node
 from skyward._reactor import Reactor
 from skyward.errors import NodeLost
 from skyward.model.instance import Instance, InstanceState
+from skyward.spi.transport import Interpreter
 
 
 class Silence:
@@ -87,3 +89,23 @@ def test_without_a_lease_it_is_tried_for_a_minute(lost: list[str]) -> None:
 def test_what_is_known_to_be_gone_is_not_tried_again(lost: list[str]) -> None:
     assert len(given_up(60.0, 5.0, NodeLost("another machine has taken its address"))) == 1
     assert lost == ["another machine has taken its address"]
+
+
+def test_a_head_that_moves_while_a_node_is_being_started_is_told_to_its_slots() -> None:
+    told: list[Any] = []
+
+    async def work(loop: SkippingLoop) -> None:
+        reactor = Reactor("test-io")
+        machine = Instance(id="machine", state=InstanceState.RUNNING, pool_id="p", node=1)
+        road = Silence(loop, ConnectionError("not yet"))
+        node = Node(1, machine, road, Dispatcher(EventBus(), reactor), None)  # type: ignore[arg-type]
+        node.meet_at(("10.0.0.2", 29500))
+        cluster = {"head_addr": "10.0.0.1", "head_port": 29500}
+        starting = asyncio.ensure_future(node.start(Interpreter(), {"cluster": cluster}, 2))
+        await loop.skip(1.0)
+        told.extend(slot._head for slot in node.slots)
+        starting.cancel()
+        reactor.close()
+
+    does_skipping(work)
+    assert told == [("10.0.0.2", 29500)] * 2

@@ -91,8 +91,9 @@ async def test_a_provider_that_fails_does_not_stop_the_others_and_keeps_the_ledg
     first, second = await abandoned(broken), await abandoned(sound)
     broken.script["open"] = [AuthenticationFailed("no key")] * 2
     found, removed = await reap(broken, sound)
-    assert found.problems == ("Broken: no key",)
-    assert removed.problems == ("Broken: no key",)
+    [path] = [account.path for account in found.pools if "Broken" in account.asked]
+    assert found.problems == (f"Broken: no key; if no machines are left there, remove {path}",)
+    assert removed.problems == found.problems
     assert removed.machines == (("Sound", "i-0"),)
     assert (len(broken.alive), sound.alive) == (1, [])
     assert ledgers() == [f"{first.road.pool_id}.jsonl"]

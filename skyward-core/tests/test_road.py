@@ -21,6 +21,7 @@ from skyward.errors import (
     ProvisionTimeout,
     Transient,
 )
+from skyward.spi import Capabilities
 
 pytestmark = pytest.mark.usefixtures("own_ledgers")
 
@@ -218,6 +219,15 @@ async def test_whatever_fails_on_the_way_is_raised_and_rolled_back(
     if "launch" in script:  # nobody knows what an order brings forth that was never answered
         left = [what for what in left if not what.startswith("ledger")]
     assert left == []
+
+
+@virtually
+async def test_a_provider_says_itself_how_long_its_launches_may_take() -> None:
+    patient = FakeProvider(script={"launch": [1000.0]}, capabilities=Capabilities(launch_limit=1100))
+    journey = Journey(patient)
+    await journey.road.provision()
+    assert asyncio.get_running_loop().time() >= 1000
+    await journey.road.destroy()
 
 
 @virtually

@@ -102,6 +102,23 @@ def test_an_end_that_is_cancelled_at_any_await_goes_on_to_its_end(tmp_path: Path
         run(interrupted(), loop)
 
 
+@virtually
+async def test_whoever_waits_for_an_order_that_is_not_wanted_any_more_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "skyward")
+    for takes, told in ((1.5, False), (8.0, True)):
+        caplog.clear()
+        journey = Journey(FakeProvider(script={"launch": [takes]}))
+        provisioning = asyncio.ensure_future(journey.road.provision())
+        await asyncio.sleep(0.5)
+        provisioning.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await provisioning
+        await journey.road.destroy()
+        assert ("waiting up to 10 s for what Fake is launching" in caplog.text) is told
+
+
 @pytest.mark.parametrize("entry", [Hang, After(Hang), 5.0, After(RuntimeError("oops"))])
 @virtually
 async def test_an_order_under_way_is_seen_through_when_the_pool_is_cancelled(entry: object, tmp_path: Path) -> None:

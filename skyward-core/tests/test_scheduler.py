@@ -21,6 +21,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler = Scheduler(lambda task: task not in self.slow)
         self.node_of: dict[int, int | None] = {}  # every task that has not ended
         self.sent: dict[SlotKey, list[int]] = {}  # the slots that are up, and what they were sent
+        self.away: set[SlotKey] = set()  # those of them that are out of reach
+        self.headless = False
         self.homeless: list[int] = []  # tasks of a slot that died, to be given back
         self.asked: list[tuple[int, SlotKey]] = []
         self.numbers = iter(range(10**6))
@@ -31,11 +33,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         task, slot, ahead = assignment
         assert task in self.node_of, "a task that has ended is sent"
         assert all(task not in held for held in self.sent.values()), "a task is on two slots"
-        assert self.node_of[task] in (None, slot[0]), "a pinned task is sent to another node"
+        assert self.may_run(task, slot[0]), "a pinned task is sent to another node, or before there is a head"
+        assert slot not in self.away, "a task is sent to a slot that is out of reach"
         held = self.sent[slot]
         assert ahead == bool(held)
         assert not ahead or task not in self.slow, "a task that may not go ahead does"
         held.append(task)
+
+    def may_run(self, task: int, node: int) -> bool:
+        pin = self.node_of[task]
+        return pin is None or (pin == node and not (self.headless and node))
 
     def new(self, node: int | None, *, slow: bool) -> int:
         task = next(self.numbers)
@@ -80,9 +87,31 @@ class SchedulerMachine(RuleBasedStateMachine):
     def slot_dies(self, data: st.DataObject) -> None:
         slot = data.draw(st.sampled_from(sorted(self.sent)))
         held = self.sent.pop(slot)
+        self.away.discard(slot)
         assert self.scheduler.slot_down(slot) == held
         assert self.scheduler.slot_down(slot) == []
         self.homeless += held
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def slot_goes_away(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(sorted(self.sent)))
+        self.away.add(slot)
+        self.scheduler.slot_away(slot)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def slot_comes_back(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(sorted(self.sent)))
+        self.away.discard(slot)
+        self.take(self.scheduler.slot_back(slot))
+        assert self.scheduler.slot_back(slot) is None, "a return that is told twice counts once"
+
+    @rule(missing=st.booleans())
+    def the_head_goes_or_comes(self, missing: bool) -> None:
+        self.headless = missing
+        for assignment in self.scheduler.headless(missing=missing):
+            self.take(assignment)
 
     @precondition(lambda self: self.homeless)
     @rule(again=st.booleans())
@@ -118,9 +147,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     def ask_back(self) -> None:
         for task, slot in self.scheduler.to_take_back():
             assert self.sent[slot][1:] == [task], "only what waits behind another task is asked back"
+            assert slot not in self.away, "a slot is asked that cannot answer"
             assert task not in [asked for asked, at in self.asked if at == slot], "it is asked back twice"
             node = self.node_of[task]
-            assert any(not held and node in (None, free[0]) for free, held in self.sent.items())
+            idle = [free for free, held in self.sent.items() if not held and free not in self.away]
+            assert any(node in (None, free[0]) for free in idle)
             self.asked.append((task, slot))
         assert self.scheduler.to_take_back() == []
 
@@ -156,14 +187,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         on_slots = {task for held in self.sent.values() for task in held}
         waiting = [task for task in self.node_of if task not in on_slots and task not in self.homeless]
         for slot, held in self.sent.items():
-            if not held:
-                assert all(self.node_of[task] not in (None, slot[0]) for task in waiting)
+            if not held and slot not in self.away:
+                assert not any(self.may_run(task, slot[0]) for task in waiting)
+        for node in range(3):
+            assert self.scheduler.in_reach(node) == any(slot[0] == node for slot in set(self.sent) - self.away)
 
     def teardown(self) -> None:
         """Whatever has happened: with one slot per node everything comes to its end, and nothing is kept of it."""
         for task in self.homeless:
             self.take(self.scheduler.requeue(task, self.node_of[task]))
         self.homeless.clear()
+        for slot in list(self.away):
+            self.away.remove(slot)
+            self.take(self.scheduler.slot_back(slot))
+        self.the_head_goes_or_comes(False)
         for node in range(3):
             self.slot_up((node, 0))
         while any(self.sent.values()):
@@ -256,6 +293,58 @@ def test_no_more_tasks_are_asked_back_than_slots_are_idle() -> None:
     scheduler.slot_up((2, 0))
     assert len(scheduler.to_take_back()) == 1
     assert scheduler.to_take_back() == []
+
+
+def test_while_a_slot_is_away_single_tasks_go_to_the_others_or_wait_for_whichever_comes_first() -> None:
+    scheduler = with_slots((0, 0), (1, 0))
+    scheduler.slot_away((0, 0))
+    assert scheduler.submit(1) == Assignment(1, (1, 0), False)
+    assert scheduler.submit(2) == Assignment(2, (1, 0), True), "ahead on a busy slot, rather than on one out of reach"
+    assert scheduler.submit(3) is None
+    scheduler.slot_away((1, 0))
+    assert scheduler.finished(1, (1, 0)) is None, "its end was reported before the connection ended"
+    assert scheduler.slot_back((0, 0)) == Assignment(3, (0, 0), False)
+    assert scheduler.slot_back((1, 0)) is None
+    assert list(scheduler.held((1, 0))) == [2]
+
+
+def test_a_task_of_one_node_waits_for_that_node_to_come_back() -> None:
+    scheduler = with_slots((0, 0), (1, 0))
+    scheduler.slot_away((1, 0))
+    assert scheduler.submit(1, node=1) is None
+    assert scheduler.slot_back((1, 0)) == Assignment(1, (1, 0), False)
+
+
+def test_a_slot_that_is_away_is_not_asked_to_give_a_task_back() -> None:
+    scheduler = with_slots((0, 0), (1, 0))
+    for task in range(4):
+        scheduler.submit(task)
+    scheduler.slot_away((0, 0))
+    scheduler.slot_up((2, 0))
+    assert scheduler.to_take_back() == [(3, (1, 0))]
+    assert scheduler.taken_back(3, (1, 0), agreed=True) == Assignment(3, (2, 0), False)
+    scheduler.slot_back((0, 0))
+    scheduler.slot_up((3, 0))
+    assert scheduler.to_take_back() == [(2, (0, 0))]
+
+
+def test_an_answer_that_cannot_come_keeps_no_slot_free() -> None:
+    scheduler = with_slots((0, 0), (1, 0))
+    for task in range(4):
+        scheduler.submit(task)
+    scheduler.slot_up((2, 0))
+    assert scheduler.to_take_back() == [(2, (0, 0))]
+    scheduler.slot_away((0, 0))
+    assert scheduler.to_take_back() == [(3, (1, 0))]
+
+
+def test_tasks_of_the_other_nodes_wait_while_the_head_is_missing_and_single_tasks_do_not() -> None:
+    scheduler = with_slots((1, 0), (1, 1), (2, 0))
+    assert scheduler.headless(missing=True) == []
+    assert [scheduler.submit(node, node) for node in range(3)] == [None] * 3
+    assert scheduler.submit(10) == Assignment(10, (1, 0), False)
+    assert scheduler.slot_up((0, 0)) == Assignment(0, (0, 0), False), "the head itself is what is waited for"
+    assert scheduler.headless(missing=False) == [Assignment(1, (1, 1), False), Assignment(2, (2, 0), False)]
 
 
 def test_a_task_of_unknown_length_waits_for_a_slot_instead_of_going_ahead() -> None:

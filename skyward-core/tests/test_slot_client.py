@@ -52,6 +52,12 @@ class Dispatcher:
     def slot_up(self, slot: SlotClient) -> None:
         self.said.append(("up",))
 
+    def slot_away(self, slot: SlotClient) -> None:
+        self.said.append(("away",))
+
+    def slot_back(self, slot: SlotClient) -> None:
+        self.said.append(("back",))
+
     def slot_died(self, key: Any, facts: Any, *, running: Any, unstarted: Any, unknown: Any) -> None:
         groups = [tuple(task.number for task in group) for group in (running, unstarted, unknown)]
         self.said.append(("died", facts["generation"], *groups))
@@ -123,13 +129,49 @@ def bench() -> Bench:
     return Bench()
 
 
-def test_what_was_never_sent_is_told_from_what_may_have_run(bench: Bench) -> None:
+def test_a_slot_is_away_from_its_connections_end_until_it_has_greeted_again(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    connection.on_lost(None)
+    assert bench.said == [("up",), ("away",), ("reconnect",)]
+    again, wire = bench.slot.connection(), Wire()
+    again.attach(wire)
+    assert bench.said == []
+    bench.welcome(again)
+    assert bench.said == [("back",)]
+
+
+def test_a_slot_whose_connection_is_replaced_is_away_until_it_has_greeted_on_the_new_one(bench: Bench) -> None:
+    bench.connect()
+    connection, wire = bench.slot.connection(), Wire()
+    connection.attach(wire)
+    assert bench.said == [("up",), ("away",)]
+    bench.welcome(connection)
+    assert bench.said == [("back",)]
+
+
+def test_it_is_away_before_what_came_last_is_read_so_that_nothing_is_given_to_it_any_more(bench: Bench) -> None:
     connection, _ = bench.connect()
     bench.send(71)
+    connection.on_frame(report(1, raw_lines=1))
     connection.on_lost(None)
-    bench.send(72, 73)
-    assert [each.number for each in bench.slot.take_unsent()] == [72, 73]
-    assert [each.number for each in bench.slot.close()] == [71]
+    assert bench.said == [("up",), ("later",), ("away",), ("ended", 71), ("reconnect",)]
+
+
+def test_what_it_never_got_is_sent_again_before_it_is_given_more(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    bench.send(71, 72)
+    connection.on_lost(None)
+    bench.dispatcher.slot_back = lambda slot: slot.send(task(73), ahead=True)  # type: ignore[method-assign]
+    _, wire = bench.connect(started=1, running=1)
+    assert wire.tasks == [72, 73]
+
+
+def test_of_a_slot_that_died_nobody_is_told_that_it_is_back(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    connection.on_lost(None)
+    bench.dies(1)
+    bench.connect(2)
+    assert [word[0] for word in bench.said] == ["up", "away", "reconnect", "died", "up"]
 
 
 def test_a_slot_is_told_of_a_new_head_at_once_and_again_on_each_connection(bench: Bench) -> None:
@@ -185,7 +227,7 @@ def test_after_a_reconnection_only_what_never_arrived_is_sent_again(bench: Bench
     assert wire.tasks == [73]
     assert wire.kinds == [Kind.RESUME, Kind.TASK]
     assert head_of(wire.frames[-1])[-1] is True, "as one sent ahead, for it may have been taken back"
-    assert bench.said == [("up",), ("reconnect",)]
+    assert bench.said == [("up",), ("away",), ("reconnect",), ("back",)]
 
 
 def test_what_was_taken_back_is_left_to_the_answer(bench: Bench) -> None:
@@ -202,7 +244,7 @@ def test_what_a_living_slot_has_started_and_does_not_know_is_unknown(bench: Benc
     bench.send(71)
     connection.on_lost(None)
     bench.connect(started=1)
-    assert bench.said[-1] == ("unknown", 71)
+    assert bench.said[-2:] == [("unknown", 71), ("back",)]
 
 
 def test_a_result_that_comes_twice_counts_once(bench: Bench) -> None:
@@ -232,7 +274,7 @@ def test_a_dead_process_is_parted_into_run_not_run_and_unknown(bench: Bench) -> 
     bench.dies(1, running=2, started=2, recalled=[3])
     assert bench.said == [("up",)], "what it had still sent is read first"
     connection.on_lost(None)
-    assert bench.said == [("died", 1, (72,), (73, 74), (71,)), ("reconnect",)]
+    assert bench.said == [("away",), ("died", 1, (72,), (73, 74), (71,)), ("reconnect",)]
 
 
 def test_a_death_that_is_told_twice_counts_once(bench: Bench) -> None:
@@ -240,7 +282,7 @@ def test_a_death_that_is_told_twice_counts_once(bench: Bench) -> None:
     connection.on_lost(None)
     bench.dies(1)
     bench.dies(1)
-    assert [word[0] for word in bench.said] == ["up", "reconnect", "died"]
+    assert [word[0] for word in bench.said] == ["up", "away", "reconnect", "died"]
 
 
 @pytest.mark.parametrize("order", ["death first", "greeting first"])
@@ -253,7 +295,7 @@ def test_the_next_process_is_used_once_the_death_of_the_one_before_is_known(benc
         _, wire = bench.connect(2, started=1)
     else:
         _, wire = bench.connect(2, started=1)
-        assert bench.said == [("up",), ("reconnect",)]
+        assert bench.said == [("up",), ("away",), ("reconnect",)]
         bench.dies(1, running=1, started=1)
     assert [word[0] for word in bench.said if word[0] != "reconnect"][-2:] == ["died", "up"]
     bench.send(72)
@@ -281,7 +323,7 @@ def test_several_deaths_that_were_told_late_leave_the_living_process_alone(bench
     bench.dies(2)
     bench.send(72)
     assert wire.tasks == [72]
-    assert bench.said == []
+    assert bench.said == [("away",), ("back",)]
 
 
 def test_frames_of_a_connection_that_was_replaced_are_not_listened_to(bench: Bench) -> None:
@@ -290,7 +332,7 @@ def test_frames_of_a_connection_that_was_replaced_are_not_listened_to(bench: Ben
     _, wire = bench.connect(started=0)
     old.on_frame(frame(Kind.LOG, ("line", "stdout", 0.0, 0, 1)))
     old.on_lost(None)
-    assert [word[0] for word in bench.said] == ["up", "reconnect"]
+    assert [word[0] for word in bench.said] == ["up", "away", "back", "reconnect"]
     bench.send(72)
     assert wire.tasks == [71, 72]
 

@@ -35,6 +35,8 @@ _MISSING = re.compile(
     r"no such (container|object|image|network)|(image|network)( \S+)? not (known|found)", re.IGNORECASE
 )
 
+_NO_NAME = re.compile(r"invalid reference|repository name must be", re.IGNORECASE)
+
 _INSTALL = (
     "install one (Debian and Ubuntu: `sudo apt-get install podman`; macOS and Windows: Docker Desktop or Podman "
     "Desktop), start it and see that `podman info` or `docker info` works; or use sky.Local(), which needs none"
@@ -91,6 +93,7 @@ class Engine:
         """What the engine knows of containers, images or networks. Those that do not exist are left out.
 
         Raises:
+            Unavailable: no image can have such a name.
             Transient: it did not answer, or failed in another way.
         """
         wanted = list(names)
@@ -99,6 +102,9 @@ class Engine:
         answer = await self.ask(kind, "inspect", *wanted)
         # Docker says "[]" and ends with 1 both for what it does not have and when it cannot be reached.
         if answer.status and not _MISSING.search(answer.errors):
+            if kind == "image" and _NO_NAME.search(answer.errors):
+                shown = ", ".join(map(repr, wanted))
+                raise Unavailable(f"{shown} cannot be the name of an image: write it as in docker.io/library/debian:13")
             raise Transient(f"`{self.name} {kind} inspect` failed: {answer.words}")
         try:
             found = json.loads(answer.output or "[]")

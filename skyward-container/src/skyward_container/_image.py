@@ -32,6 +32,8 @@ _END_LIMIT = 20.0
 _ITS_OWN = ("HOME", "HOSTNAME", "TERM", "container")
 """Variables that are of a container, not of its image, or that whoever logs in has another value for."""
 _MARK = "::recipe::"
+_PROGRESS = "::skyward::"
+"""What a line of a phase's progress begins with. It is no news to whoever reads why the whole has failed."""
 _CERTIFICATES = "certificates.pem"
 _PREPARED = ("uv", "apt", "deps")
 """Phases of a node that are the same for every pool without packages of its own: they are done already."""
@@ -149,8 +151,8 @@ async def _build(engine: Engine, base: str, tag: str, label: str, files: dict[st
         await shielded(_ended(engine, starting, name))
     words = "\n".join(lines)
     raise Unavailable(
-        f"nodes cannot be made from the image {base}: its preparation failed\n{words}\nname another image, made from "
-        "Debian or Ubuntu, by sky.Container(image=...)"
+        f"nodes cannot be made from the image {base}: its preparation failed\n{words}\ncorrect what these lines "
+        "complain of; if it is the image, name another one, made from Debian or Ubuntu, by sky.Container(image=...)"
     )
 
 
@@ -162,8 +164,9 @@ async def _heard(process: asyncio.subprocess.Process, lines: deque[str], client:
         mark, _, status = line.strip().partition(" ")
         if mark == _MARK:
             return status
-        lines.append(client.redact(line.rstrip()))
-        _log.debug("%s", lines[-1])
+        _log.debug("%s", client.redact(line.rstrip()))
+        if not line.startswith(_PROGRESS):
+            lines.append(client.redact(line.rstrip()))
     words = (await process.stderr.read()).decode(errors="replace")  # the engine's own
     lines.extend(client.redact(words).splitlines())
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from attrs import frozen
 from skyward.spi import client_surroundings, shielded
 
 __all__ = ["Answer", "run", "start"]
+
+_LOGGED = re.compile(r'time="[^"]*" level=(debug|info|warning) ')
 
 
 @frozen
@@ -25,8 +28,12 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """The last lines of what it wrote about its failure; credentials of proxies and registries are hidden."""
+        """The last lines of what it wrote about its failure; credentials of proxies and registries are hidden.
+
+        Podman's log lines, of each attempt for instance, are left out where it says anything else.
+        """
         lines = (self.errors.strip() or self.output.strip()).splitlines()
+        lines = [line for line in lines if not _LOGGED.match(line)] or lines
         return client_surroundings().redact("\n".join(lines[-5:])) or f"status {self.status}"
 
 

@@ -42,7 +42,12 @@ class Container:
     """
 
     name: ClassVar[str] = "Container"
-    capabilities: ClassVar[Capabilities] = Capabilities(spot=False, private_network=True, default_lease=60.0)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        spot=False,
+        private_network=True,
+        default_lease=60.0,
+        launch_limit=2700.0,  # the first time, an image is got, for which there are 1200 s, and another one made of it
+    )
 
     image: str | None = field(default=None, validator=_is_word)
     binary: str | None = field(default=None, validator=_is_word)

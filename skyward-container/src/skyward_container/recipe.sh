@@ -18,8 +18,9 @@ need=''
 [ -e /etc/ssl/certs/ca-certificates.crt ] || need="$need ca-certificates"
 if [ -n "$need" ]; then
     apt-get -q update -o Acquire::Retries=3
+    # Again, where an image has a package and not its files.
     # shellcheck disable=SC2086 # these are words
-    apt-get -q install -y --no-install-recommends -o Acquire::Retries=3 $need
+    apt-get -q install -y --reinstall --no-install-recommends -o Acquire::Retries=3 $need
     rm -rf /var/lib/apt/lists/*
 fi
 rm -f /etc/ssh/ssh_host_* # each node is given its own

@@ -158,7 +158,7 @@ class Calls:
         function = self._integrated(pending.function)
         encoded = _codec.encode_function(function)
         try:
-            payload = _codec.encode_call(pending.args, pending.kwargs, function.name, function.fn)
+            payload = _codec.encode_call(pending.args, pending.kwargs, encoded.name, function.fn)
         except SerializationError:
             silence(pending.args, *pending.kwargs.values())
             raise

@@ -129,7 +129,29 @@ class Dispatcher:
         self._up[slot.key] = None
         self._expected.discard(slot.key[0])
         self._assign(self._scheduler.slot_up(slot.key))
+        self._mind_head()
         self.nodes[slot.key[0]].slot_ready()
+
+    def slot_away(self, slot: SlotClient) -> None:
+        """A slot is out of reach: what could be sent to it goes to others. Called with the lock held."""
+        self._scheduler.slot_away(slot.key)
+        self._mind_head()
+
+    def slot_back(self, slot: SlotClient) -> None:
+        """A slot that was out of reach has been connected again. Called with the lock held."""
+        self._assign(self._scheduler.slot_back(slot.key))
+        self._mind_head()
+        if not self._checking:
+            self._look_for_waiting()
+
+    def _mind_head(self) -> None:
+        """Have the copies of a broadcast wait while node 0 is replaced or away, so that all know the same one.
+
+        When it takes tasks, the others have been told where it is.
+        """
+        missing = self._has_place(0) and not self._scheduler.in_reach(0)
+        for assignment in self._scheduler.headless(missing=missing):
+            self._assign(assignment)
 
     def ended(self, slot: SlotClient, sequence: int, frame: Frame, head: Sequence[Any]) -> None:
         """A slot reports how a task ended."""
@@ -161,6 +183,7 @@ class Dispatcher:
         """A slot's process is dead. Called with the lock held."""
         self._up.pop(key, None)
         self._scheduler.slot_down(key)
+        self._mind_head()
         for task in running:
             self._retry_or_fail(task, _deaths.slot_died(task, key, facts))
         for task in unknown:
@@ -216,26 +239,24 @@ class Dispatcher:
             if replaceable and self._events.wants(InstancePreempted):
                 self._events.emit(InstancePreempted(node.instance.id, node.index, why))
             held: list[Task] = []
-            unsent: list[Task] = []
             for slot in node.slots:
                 self._up.pop(slot.key, None)
                 self._scheduler.slot_down(slot.key)
-                unsent += slot.take_unsent()
                 held += slot.close()
             if replaceable and self.on_node_lost(node, why):
                 self._expected.add(node.index)
+            self._mind_head()
             for task in held:
                 self._retry_or_fail(
                     task, _deaths.cut_off(task, self.time_limit) if self._cut else _deaths.node_lost(task, node, why)
                 )
-            for task in reversed(unsent):
-                self._put_back(task)
             self._fail_homeless(node.index)
 
     def give_up(self, index: int) -> None:
         """No machine will come in the place of one that was lost."""
         with self.lock:
             self._expected.discard(index)
+            self._mind_head()
             self._fail_homeless(index)
 
     def _fail_homeless(self, index: int) -> None:

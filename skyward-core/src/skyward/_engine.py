@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from skyward import _clock, _interrupts, _signals
+from skyward._brief import briefly
 from skyward._cost import CostMeter
 from skyward._deadline_warning import DeadlineWarning
 from skyward._deaths import DEADLINE
@@ -178,7 +179,7 @@ class Engine:
         self.dispatcher = Dispatcher(self.events, self.reactor)
         self._made_road = Road(self._options, self.events, self.reactor, self.dispatcher, self._cost, hooks=hooks)
         self._keep_leases()
-        self._provisioning = self._loop.start(self._road.provision())
+        self._provisioning = self._loop.start(briefly(self._road.provision()))
         return self._provisioning
 
     def complete(self) -> None:

@@ -31,8 +31,8 @@ _log = logging.getLogger("skyward.fleet")
 _GRACE = 10.0
 """Seconds that an order which is already under way may still take when its pool is cancelled: it is better to learn
 what it created than to have to look for it."""
-LAUNCH_LIMIT = 300.0
-"""Seconds that a provider may take to answer to an order. Its machines need not run by then."""
+_SILENCE = 2.0
+"""Seconds of that grace after which whoever waits is told what for."""
 _SETTLE = 5.0
 """Seconds for which a pool waits at its end for what an order may still bring forth that ended in an unknown way."""
 
@@ -130,7 +130,8 @@ class Fleet:
             answer: object = await seller.session.launch(request)
             return list(answer) if isinstance(answer, Iterable) else [answer]
 
-        order = asyncio.ensure_future(ask(seller.provider, "launch", launched(), LAUNCH_LIMIT))
+        limit = seller.provider.capabilities.launch_limit
+        order = asyncio.ensure_future(ask(seller.provider, "launch", launched(), limit))
         self._orders[order] = seller, request
         try:
             await asyncio.wait([order])
@@ -150,7 +151,11 @@ class Fleet:
 
     async def _cut_off(self, order: asyncio.Task[list[object]]) -> None:
         """The pool does not want the order any more: see what becomes of it."""
-        await asyncio.wait([order], timeout=_GRACE)
+        await asyncio.wait([order], timeout=_SILENCE)
+        seller, _ = self._orders.get(order, (None, None))
+        if seller is not None and not order.done():
+            _log.info("waiting up to %g s for what %s is launching", _GRACE, seller.provider.name)
+            await asyncio.wait([order], timeout=_GRACE - _SILENCE)
         order.cancel()
         await asyncio.wait([order], timeout=_GRACE)
         self._conclude(order)

@@ -6,7 +6,8 @@ import asyncio
 import contextvars
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from attrs import define, evolve, frozen
@@ -17,7 +18,7 @@ from skyward._client import this_client
 from skyward._handles import ProviderHandle
 from skyward._hooks import Aside
 from skyward._quote import quote
-from skyward._selection import Order, fits, plan, rank, wanted
+from skyward._selection import Order, fits, most, plan, rank, wanted
 from skyward.errors import (
     AuthenticationFailed,
     NoAvailableProviderError,
@@ -170,6 +171,8 @@ class Market:
         """
         planning = contextvars.copy_context().run  # a user's own function may look at the context
         orders = await asyncio.get_running_loop().run_in_executor(Aside(), planning, self._plan, list(nodes))
+        if not all(order.offers for order in orders):
+            raise NoAvailableProviderError(await self._nothing())
         return [
             evolve(order, offers=tuple(sorted(order.offers, key=lambda bid: last(self.sellers[bid.seller], bid.offer))))
             for order in orders
@@ -184,10 +187,7 @@ class Market:
             for seller, its_own in zip(self.sellers, offers, strict=True)
         ]
         ranking = rank(handles, options.selection, options.spec)
-        orders = plan(offers, ranking, allocation, nodes)
-        if not all(order.offers for order in orders):
-            raise NoAvailableProviderError(self._nothing())
-        return orders
+        return plan(offers, ranking, allocation, nodes)
 
     def _affordable(self, nodes: list[int]) -> list[tuple[Offer, ...]]:
         """The offers of each seller without those that are too dear, which are kept for the error.
@@ -202,7 +202,7 @@ class Market:
         refused = {id(offer) for offer, _ in self._refused}
         return [tuple(offer for offer in each.offers if id(offer) not in refused) for each in self.sellers]
 
-    def _nothing(self) -> str:
+    async def _nothing(self) -> str:
         spec = self._options.spec
         wish = [f"{spec.nodes} node(s)"]
         wish += [f"accelerator {spec.accelerator}"] if spec.accelerator is not None else []
@@ -227,9 +227,10 @@ class Market:
                 f"the allocation {self._options.allocation.title!r} takes too little of what fits {', '.join(wish)} "
                 f"({self._said()}); choose another allocation, or add a provider"
             )
+        largest = dict(zip(self.sellers, await together(map(self._most, self.sellers)), strict=True))
         return (
-            f"no provider offers {', '.join(wish)} ({self._said()}); ask for less, for another accelerator, or add a "
-            "provider"
+            f"no provider offers {', '.join(wish)} ({self._said(largest)}); ask for less, for another accelerator, or "
+            "add a provider"
         )
 
     def _too_dear(self) -> str:
@@ -238,8 +239,20 @@ class Market:
         others = f", as were {len(self._refused) - 1} dearer one(s)" if len(self._refused) > 1 else ""
         return f"the cheapest that was refused is {named(offer)}, since {why}{others}"
 
-    def _said(self) -> str:
-        return "; ".join(f"{name}: {answer}" for name, answer, _ in self._answers)
+    async def _most(self, seller: Seller) -> str:
+        """What a provider has at most, which it is asked for without the wishes that it cannot meet."""
+        spec = evolve(self._options.spec, machine=None, accelerator=None, cpu=None, memory_gb=None)
+        try:
+            offers = await answered(seller.provider, "offers", lambda: fitting(seller.session, spec))
+        except SkywardError:  # what was asked for is not to be had, whether it answers this or not
+            return ""
+        return most(offers, types=self._options.spec.machine is not None)
+
+    def _said(self, more: Mapping[Seller, str] = MappingProxyType({})) -> str:
+        """The providers' answers, some with what else there is to say of them."""
+        return "; ".join(
+            f"{name}: {answer}{more.get(seller, '') if seller else ''}" for name, answer, seller in self._answers
+        )
 
     async def buy(self, orders: Sequence[Order]) -> list[Machine]:
         """Say what is ordered, and launch it; see `Buyer.buy`."""

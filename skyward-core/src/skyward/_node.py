@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from tenacity import AsyncRetrying, retry_if_not_exception_type, wait_random_exponential
@@ -66,6 +67,8 @@ class Node:
         self._closed = False
         self._extension: tuple[float, float | None] | None = None
         self.farewell: str | None = None
+        self.on_return: Callable[[Node], Awaitable[None]] | None = None
+        """Called each time that a connection which was lost has been made again."""
 
     async def start(self, interpreter: Interpreter, configuration: dict[str, Any], slots: int) -> None:
         """Configure the node and wait until each of its slots is connected."""
@@ -76,9 +79,11 @@ class Node:
             "front": list(interpreter.front),
             "back": list(interpreter.back),
         }
-        cluster = configuration["cluster"]
+        cluster, moved = configuration["cluster"], self._head
         self._head = (cluster["head_addr"], cluster["head_port"])
         self.slots = [SlotClient((self.index, number), self._dispatcher) for number in range(slots)]
+        if moved is not None:  # another machine has become node 0 since the configuration was made
+            self.meet_at(moved)
         try:
             await self._connect()
             await self._ready.wait()
@@ -234,6 +239,8 @@ class Node:
             self._ready.set()
             if started:  # else `start` raises it
                 self._dispatcher.node_lost(self, self.farewell)
+        elif self._started and not self._closed and self.on_return is not None:
+            await self.on_return(self)
 
     def _unheard(self, fact: str, reason: str = "") -> str:
         """Why a machine is gone to which no word went for too long."""
@@ -250,7 +257,7 @@ class Node:
             _log.debug("slot %s cannot be reached: %s", slot.key, error)
             return
         with self._dispatcher.lock:
-            if self._closed:
+            if self._closed or self.farewell is not None:  # another machine may have its place by now
                 link.close()
             else:
                 connection.attach(link)

@@ -170,6 +170,8 @@ def _unknown(registry: Registry, kind: Kind, name: str) -> Exception:
     kind_of_error = AttributeError if kind in (PROVIDERS, INTEGRATIONS) else ConfigurationError
     error = kind_of_error(f"{kind.spelt(name)} does not exist{hint}")
     error.__cause__ = next(iter(registry.broken), None)
+    if isinstance(error, AttributeError):
+        error.name = name  # or Python adds what it would have guessed
     return error
 
 

@@ -61,11 +61,17 @@ class Found:
     @property
     def problems(self) -> tuple[str, ...]:
         """In words, what could not be found out although a ledger says that there may be something."""
-        return tuple(f"{provider.name}: {why}" for provider, why in self.unanswered if self.concerns(provider))
+        return tuple(self.problem(provider, why) for provider, why in self.unanswered if self.concerns(provider))
 
     def concerns(self, provider: Provider) -> bool:
         """Whether a pool of a dead client may have machines that these settings of a provider lead to."""
         return any(_concerns(provider, pool, self.providers) for pool in self.pools)
+
+    def problem(self, provider: Provider, why: object) -> str:
+        """In words, that a provider cannot be asked, and which ledgers make that matter."""
+        ledgers = [str(pool.path) for pool in self.pools if _concerns(provider, pool, self.providers)]
+        remedy = f"; if no machines are left there, remove {' and '.join(ledgers)}" if ledgers else ""
+        return f"{provider.name}: {why}{remedy}"
 
 
 @frozen
@@ -117,7 +123,7 @@ async def remove(found: Found, tell: Callable[[str, str], None] = lambda _provid
             try:
                 sellers.append(await sessions.enter_async_context(opened(provider)))
             except SkywardError as error:
-                problems.append(f"{provider.name}: {error}")
+                problems.append(found.problem(provider, error))
         removed = await clear(sellers, found.pools, found.orphans, tell)
     return Removed(removed.machines, removed.pools, (*problems, *removed.problems))
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from skyward._teardown import describe
+from skyward.errors import SkywardError
+from skyward.model.instance import InstanceState
 
 if TYPE_CHECKING:
     from skyward._fleet import Machine
     from skyward._node import Node
 
 __all__ = ["Rendezvous"]
+
+_log = logging.getLogger("skyward.road")
 
 _TORCH_PORT = 29500
 """The port at which torch's processes meet by custom."""
@@ -45,6 +54,21 @@ class Rendezvous:
             head = self._head()
             for node in self._nodes():
                 node.meet_at(head)
+
+    async def look_again(self, node: Node) -> None:
+        """The connection to a node was lost and made again: if it is the head, it may have another address by now."""
+        machine = self._machines.get(node.index)
+        if node.index != 0 or machine is None:
+            return
+        name = machine.instance.id
+        try:
+            found = (await describe(machine.seller, [name])).get(name)
+        except SkywardError as error:
+            _log.debug("whether %s has another address is not known: %s", name, error)
+            return
+        if found is None or found.state is not InstanceState.RUNNING or self._machines.get(0) is not machine:
+            return
+        self.meet(evolve(machine, instance=evolve(machine.instance, ip=found.ip, private_ip=found.private_ip)))
 
     def at(self, node: int) -> Machine:
         """The machine that is or becomes a node."""

@@ -257,6 +257,7 @@ class Road:
         cluster = await self._rendezvous.cluster(instance.node)
         configuration = configured(self._options, self.pool_id, cluster, machine.offer)
         node = Node(instance.node, instance, transport, self._dispatcher, self.lease)
+        node.on_return = self._rendezvous.look_again
         self._dispatcher.nodes[instance.node] = node
         try:
             await self._deadline.catch_up(machine, node)

@@ -5,6 +5,9 @@ task ahead, so that it does not wait for the network between two short tasks; wh
 per task (``may_go_ahead``). A task that waits behind another one on a slot is taken back as soon as a slot has nothing
 to do, so a busy slot never delays a task that another one could take.
 
+A slot may be away: out of reach for a time, with what it holds. It is given nothing until it is back. Tasks of one node
+stand for the copies of a broadcast, which meet at node 0: while that one is missing, those of the others wait for it.
+
 Every event costs the same however many tasks wait. The queues are `OrderedDict`, because it alone takes from either
 end and from the middle at that cost: a `deque` searches, and a `dict` walks over what was removed at its front.
 """
@@ -45,11 +48,13 @@ class Scheduler:
         self._place: dict[int, SlotKey] = {}  # the slot of each task that is on one
         self._pin: dict[int, int] = {}  # the node of each task that may run on one node only
         self._slots: dict[int, list[SlotKey]] = {}  # the slots of each node
+        self._away: set[SlotKey] = set()  # slots that are out of reach: neither idle nor to be sent one task more
         self._idle: OrderedDict[int, list[SlotKey]] = OrderedDict()  # idle slots of the nodes that have any, in turn
         self._single: OrderedDict[SlotKey, None] = OrderedDict()  # slots with one task, so that one more may be sent
         self._queue: OrderedDict[int, None] = OrderedDict()
         self._pinned: dict[int, OrderedDict[int, None]] = {}
         self._asked_back: set[int] = set()
+        self._headless = False
 
     @property
     def waiting(self) -> int:
@@ -63,7 +68,16 @@ class Scheduler:
     @property
     def any_ahead(self) -> bool:
         """Whether a task waits behind another one on a slot."""
-        return len(self._place) > len(self._held) - sum(map(len, self._idle.values()))
+        if len(self._place) < 2:
+            return False
+        empty = sum(map(len, self._idle.values()))
+        if self._away:
+            empty += sum(not self._held[slot] for slot in self._away)
+        return len(self._place) > len(self._held) - empty
+
+    def in_reach(self, node: int) -> bool:
+        """Whether a node has a slot that is not away."""
+        return any(slot not in self._away for slot in self._slots.get(node, ()))
 
     def locate(self, task: int) -> SlotKey | None:
         """The slot that holds a task."""
@@ -83,7 +97,7 @@ class Scheduler:
             slot = next(iter(self._single), None)
         else:
             self._pin[task] = node
-            if node in self._idle:
+            if node in self._idle and not (self._headless and node):
                 return self._assign(task, self._take_idle(node))
             self._pinned.setdefault(node, OrderedDict())[task] = None
             slot = next((slot for slot in self._slots.get(node, ()) if slot in self._single), None)
@@ -109,7 +123,7 @@ class Scheduler:
             queue = self._queue
         else:
             self._pin[task] = node
-            if node in self._idle:
+            if node in self._idle and not (self._headless and node):
                 return self._assign(task, self._take_idle(node))
             queue = self._pinned.setdefault(node, OrderedDict())
         queue[task] = None
@@ -156,11 +170,40 @@ class Scheduler:
         _discard(self._slots, node, slot)
         _discard(self._idle, node, slot)
         self._single.pop(slot, None)
+        self._away.discard(slot)
         for task in held:
             del self._place[task]
         self._asked_back.difference_update(held)
         self._unpin(held)
         return held
+
+    def slot_away(self, slot: SlotKey) -> None:
+        """A slot is out of reach, with what it holds: it is given nothing more until it is back, or up anew."""
+        if slot in self._held:
+            self._away.add(slot)
+            _discard(self._idle, slot[0], slot)
+            self._single.pop(slot, None)
+
+    def slot_back(self, slot: SlotKey) -> Assignment | None:
+        """A slot that was away can be reached again."""
+        if slot not in self._away:
+            return None
+        self._away.remove(slot)
+        count = len(self._held[slot])
+        if count == 1:
+            self._single[slot] = None
+        return self._refill(slot) if count < 2 else None
+
+    def headless(self, *, missing: bool) -> list[Assignment]:
+        """Whether node 0 is missing, for which the tasks of each other node wait; once it is not, where they go."""
+        changed, self._headless = self._headless != missing, missing
+        if missing or not changed:
+            return []
+        found: list[Assignment] = []
+        for node, queue in self._pinned.items():
+            while node and queue and node in self._idle:
+                found.append(self._assign(queue.popitem(last=False)[0], self._take_idle(node)))
+        return found
 
     # taking back
 
@@ -173,11 +216,14 @@ class Scheduler:
         if not self._idle:
             return found
         free = {node: len(slots) for node, slots in self._idle.items()}
-        for task in self._asked_back:  # for each of these a slot is kept free already
-            self._book(free, self._pin.get(task))
+        for task in self._asked_back:  # for each of these a slot is kept free already, unless its answer cannot come
+            if self._place[task] not in self._away:
+                self._book(free, self._pin.get(task))
         for slot, held in self._held.items():
             if not free:
                 break
+            if slot in self._away:
+                continue
             for task in held[1:]:
                 if task not in self._asked_back and self._book(free, self._pin.get(task)):
                     self._asked_back.add(task)
@@ -202,7 +248,7 @@ class Scheduler:
         if not agreed or self._place.get(task) != slot:
             return None
         self._release(task, slot)
-        if not self._held[slot]:  # what it waited behind has ended meanwhile, so this slot is as good as another
+        if not self._held[slot] and slot not in self._away:  # what it waited behind has ended: it is as good as another
             return self._assign(task, slot)
         return self.requeue(task, self._pin.get(task))
 
@@ -223,6 +269,8 @@ class Scheduler:
         held.remove(task)
         del self._place[task]
         self._asked_back.discard(task)
+        if slot in self._away:
+            return
         if held:
             self._single[slot] = None
         else:
@@ -230,7 +278,9 @@ class Scheduler:
 
     def _refill(self, slot: SlotKey) -> Assignment | None:
         """Give a slot that has just become free, or freer, what waits for it."""
-        queue = self._pinned.get(slot[0]) or self._queue
+        if slot in self._away:
+            return None
+        queue = (None if self._headless and slot[0] else self._pinned.get(slot[0])) or self._queue
         held = self._held[slot]
         if queue and (not held or self._may_go_ahead(next(iter(queue)))):
             return self._assign(queue.popitem(last=False)[0], slot)

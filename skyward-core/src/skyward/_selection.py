@@ -7,7 +7,7 @@ strategies are asked in the same way as a plugin's or a user's, and what they an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import frozen
 
@@ -17,7 +17,10 @@ from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec
 from skyward.spi.selector import ProviderView, Selector
 
-__all__ = ["Bid", "Order", "fits", "plan", "rank", "wanted"]
+__all__ = ["Bid", "Order", "fits", "most", "plan", "rank", "wanted"]
+
+_NAMED = 6
+"""Accelerators, or types of machines, that a message names."""
 
 
 @frozen
@@ -47,6 +50,29 @@ def fits(offer: Offer, spec: ComputeSpec) -> bool:
     if spec.accelerator is None:
         return True
     return offer.accelerator is not None and offer.accelerator.satisfies(spec.accelerator)
+
+
+def most(offers: Sequence[Offer], *, types: bool = False) -> str:
+    """The largest figures of a provider, in words that follow its answer.
+
+    Args:
+        offers: all that it sells.
+        types: name the types of machines, too, which is of use to whoever asked for one that there is not.
+    """
+    if not offers:
+        return ""
+    has = [f"up to {count} CPUs"] if (count := max(offer.vcpu for offer in offers)) else []
+    has += [f"up to {size:g} GB"] if (size := round(max(offer.memory_gb for offer in offers), 1)) else []
+    kinds = dict.fromkeys(str(offer.accelerator) for offer in offers if offer.accelerator is not None)
+    has += [_some(kinds) or "no accelerator"]
+    has += [f"types {_some(dict.fromkeys(offer.instance_type for offer in offers))}"] if types else []
+    return f", it has {', '.join(has)}"
+
+
+def _some(names: Collection[str]) -> str:
+    """A few of the names, and how many others there are."""
+    few = " or ".join(sorted(names)[:_NAMED])
+    return few if len(names) <= _NAMED else f"{few} or {len(names) - _NAMED} others"
 
 
 def wanted(offers: Sequence[Offer], allocation: Choice[AllocationStrategy], nodes: int) -> tuple[Offer, ...]:

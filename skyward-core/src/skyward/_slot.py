@@ -60,6 +60,9 @@ class Connection:
 
     def on_lost(self, error: Exception | None) -> None:
         """The connection has ended."""
+        with self._slot.dispatcher.lock:
+            if self._slot.listens_to(self):
+                self._slot.go_away()  # first: what is caught up with may end a task, and another one could be given
         if self._slot.listens_to(self):
             self._slot.catch_up()
         with self._slot.dispatcher.lock:
@@ -86,7 +89,6 @@ class SlotClient:
         self._death: dict[str, Any] | None = None
         self._successor: dict[str, Any] | None = None
         self._sequence = 0
-        self._sent = 0  # the last task that any link was given
         self._received = 0
         self._lines = 0
         self._raw_lines = 0
@@ -107,7 +109,6 @@ class SlotClient:
     def _transmit(self, sequence: int, task: Task, *, ahead: bool) -> None:
         if self._link is None or not self._open:
             return  # it goes out once the slot has been welcomed again
-        self._sent = max(self._sent, sequence)
         parts: list[Buffer] = []
         bundle = task.bundle
         if bundle.modules and bundle.digest not in self._bundles:
@@ -144,11 +145,6 @@ class SlotClient:
     def release(self, sequence: int) -> Task | None:
         """Take a task off the slot: it has ended, or was given back."""
         return self._flying.pop(sequence, None)
-
-    def take_unsent(self) -> list[Task]:
-        """Take off the tasks that were never sent, since there was no link: it is certain that they have not run."""
-        unsent = [sequence for sequence in self._flying if sequence > self._sent]
-        return [self._flying.pop(sequence) for sequence in unsent]
 
     @property
     def cancelled(self) -> list[int]:
@@ -228,15 +224,23 @@ class SlotClient:
         """A connection is there; nothing is sent on it before the slot has said what it holds."""
         if self._link is not None:
             self._link.close()
-        self._connection, self._link, self._open, self._successor = connection, link, False, None
+        self.go_away()
+        self._connection, self._link, self._successor = connection, link, None
         self._late.clear()  # not acknowledged, so it will be sent again
 
     def disconnected(self, connection: Connection) -> None:
         """A connection has ended."""
         if connection is self._connection:
-            self._connection, self._link, self._open, self._successor = None, None, False, None
+            self.go_away()
+            self._connection, self._link, self._successor = None, None, None
             if self._death is not None:
                 self._settle()
+
+    def go_away(self) -> None:
+        """Until the slot has greeted again nothing can be sent, so nothing is given to it."""
+        if self._open:
+            self._open = False
+            self.dispatcher.slot_away(self)
 
     def on_welcome(self, connection: Connection, holdings: dict[str, Any]) -> None:
         """The slot has told what it holds."""
@@ -273,6 +277,8 @@ class SlotClient:
                 self.dispatcher.unknown(self.key, task)
         if fresh:
             self.dispatcher.slot_up(self)
+        else:
+            self.dispatcher.slot_back(self)
 
     def died(self, facts: dict[str, Any]) -> None:
         """The supervisor says that the process died. What it had still sent is read first."""

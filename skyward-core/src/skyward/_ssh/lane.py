@@ -13,7 +13,6 @@ in GCM mode, without compression, and over TCP directly; else asyncssh carries a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import struct
@@ -35,6 +34,8 @@ _DATA = 94
 """Number of the message that carries a channel's data (RFC 4254, section 5.2)."""
 _TAG = 16
 _BLOCK = 16
+_LEAST_PADDING = 4
+_MOST_PADDING = _BLOCK + _LEAST_PADDING - 1
 _SPACE = 512 << 10
 _LONGEST = 256 << 10
 """A longer packet is left to asyncssh, which refuses it."""
@@ -55,20 +56,26 @@ def open_lane(ssh: asyncssh.SSHClientConnection, wire: Wire) -> Lane | None:
 
 
 class _Key:
-    """The cipher of one direction, made once for each of its keys."""
+    """The cipher of one direction, made once for each of its keys.
 
-    __slots__ = ("_gcm", "_of")
+    The key is that ``of`` asyncssh's object, whose own ``cipher`` keeps the count of the packets.
+    """
 
-    _gcm: AESGCM
+    __slots__ = ("cipher", "gcm", "of")
+
+    cipher: Any
+    gcm: AESGCM
 
     def __init__(self) -> None:
-        self._of: object = None
+        self.of: object = None
 
-    def gcm(self, encryption: Any) -> AESGCM:
-        """That of asyncssh's object, which keeps the count of the packets."""
-        if encryption is not self._of:
-            self._of, self._gcm = encryption, AESGCM(encryption._cipher._key)
-        return self._gcm
+    def fits(self, encryption: Any) -> bool:
+        """Have that object's key; False if it is of another kind."""
+        if not isinstance(encryption, GCMEncryption):
+            return False
+        self.of, self.cipher = encryption, encryption._cipher
+        self.gcm = AESGCM(self.cipher._key)
+        return True
 
 
 class Lane:
@@ -85,6 +92,8 @@ class Lane:
         self._send, self._take = ssh.send_packet, ssh.data_received  # asyncssh's own
         self._channels: dict[int, Any] = {}
         self._out, self._in = _Key(), _Key()
+        self._padding = os.urandom(_MOST_PADDING)  # of the next packet
+        self._clean = False  # whether asyncssh has read all packets that it was given
         self._space = memoryview(bytearray(_SPACE))
         self._filled = 0
         self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
@@ -130,8 +139,13 @@ class Lane:
             OSError: the channel is not open.
         """
         own: Any = chan
+        is_next = own._send_state == "open" and not own._send_buf
+        if is_next and 0 < len(data) <= min(own._send_window, own._send_pktsize) and self._is_free():  # as mostly
+            own._send_window -= len(data)
+            self._packet(own._send_chan, data)
+            return
         rest = memoryview(data)
-        if own._send_state == "open" and not own._send_buf:
+        if is_next:
             while rest and own._send_window and self._is_free():
                 piece = rest[: min(own._send_window, own._send_pktsize)]
                 own._send_window -= len(piece)
@@ -148,32 +162,31 @@ class Lane:
             and ssh._kex_complete
             and ssh._rekey_bytes_sent < ssh._rekey_bytes
             and not (ssh._rekey_seconds and time.monotonic() >= ssh._rekey_time)
-            and isinstance(ssh._send_encryption, GCMEncryption)
+            and (ssh._send_encryption is self._out.of or self._out.fits(ssh._send_encryption))
         )
 
     def _packet(self, number: int, data: memoryview | bytes) -> None:
         """Send data to the channel that has this number there."""
         ssh = self._ssh
-        size = len(data)
-        padding = _BLOCK - (_START.size + size) % _BLOCK
-        if padding < 4:
+        cipher = self._out.cipher
+        size = _START.size + len(data)
+        padding = -size % _BLOCK
+        if padding < _LEAST_PADDING:
             padding += _BLOCK
-        start = _START.pack(padding, _DATA, number, size)
-        length = _COUNT.pack(_START.size + size + padding)
-        encryption = ssh._send_encryption
-        cipher = encryption._cipher
-        sealed = self._out.gcm(encryption).encrypt(cipher._iv, b"".join((start, data, os.urandom(padding))), length)
-        cipher._update_iv()
-        ssh._send_seq = (ssh._send_seq + 1) & 0xFFFFFFFF
-        ssh._rekey_bytes_sent += len(sealed)
-        packet = length + sealed
-        if not self._transport.get_write_buffer_size():
-            with contextlib.suppress(OSError):  # full, or closed, which is found out where it is read
-                sent = self._socket.send(packet)
-                if sent == len(packet):
-                    return
-                packet = packet[sent:]
-        self._transport.write(packet)
+        length = _COUNT.pack(size + padding)
+        plain = b"".join((_START.pack(padding, _DATA, number, len(data)), data, self._padding[:padding]))
+        packet = length + self._out.gcm.encrypt(cipher._iv, plain, length)
+        try:
+            sent = 0 if self._transport.get_write_buffer_size() else self._socket.send(packet)
+        except OSError:  # full, or closed, which is found out where it is read
+            sent = 0
+        finally:  # what the other end does not wait for, but the next packet needs
+            cipher._update_iv()
+            ssh._send_seq = (ssh._send_seq + 1) & 0xFFFFFFFF
+            ssh._rekey_bytes_sent += len(packet) - _COUNT.size
+            self._padding = os.urandom(_MOST_PADDING)
+        if sent < len(packet):
+            self._transport.write(packet[sent:])
 
     def send_packet(self, kind: int, *parts: bytes, **options: Any) -> None:
         """Stands in the place of the connection's own: what waited for a channel's window comes here."""
@@ -211,20 +224,20 @@ class Lane:
             while end - begin >= _COUNT.size:
                 length = _COUNT.unpack_from(space, begin)[0]
                 after = begin + _COUNT.size + length + _TAG
-                if length > _LONGEST or not isinstance(self._ssh._recv_encryption, GCMEncryption):
+                encryption = self._ssh._recv_encryption
+                if length > _LONGEST or (encryption is not self._in.of and not self._in.fits(encryption)):
                     self.close()
                     return
                 if after > end:
                     return
                 short = self._short(begin, after)
                 if short is None:
-                    self._waiting = True
+                    self._waiting, self._clean = True, False
                     self._loop.call_soon(self._long, space[begin:after].tobytes())
                     begin = after
                     return
                 begin = after
-                chan, data = short
-                chan._accept_data(data)
+                _deliver(*short)
         finally:  # what is left of the bytes goes to the front
             self._filled = end - begin
             if begin and self._filled:
@@ -241,13 +254,14 @@ class Lane:
     def _short(self, begin: int, after: int) -> tuple[Any, memoryview] | None:
         """The channel and the data of a packet; ``None`` if it is asyncssh's to read: then nothing is changed yet."""
         ssh = self._ssh
-        if ssh._inpbuf or ssh._recv_handler != ssh._recv_pkthdr:  # it is still about earlier ones
-            return None
-        encryption = ssh._recv_encryption
-        cipher = encryption._cipher
+        if not self._clean:
+            if ssh._inpbuf or ssh._recv_handler != ssh._recv_pkthdr:  # it is still about earlier ones
+                return None
+            self._clean = True
+        cipher = self._in.cipher
         middle = begin + _COUNT.size
         try:
-            plain = self._in.gcm(encryption).decrypt(cipher._iv, self._space[middle:after], self._space[begin:middle])
+            plain = self._in.gcm.decrypt(cipher._iv, self._space[middle:after], self._space[begin:middle])
         except InvalidTag:
             return None
         if len(plain) < _START.size:
@@ -261,3 +275,13 @@ class Lane:
         cipher._update_iv()
         ssh._recv_seq = (ssh._recv_seq + 1) & 0xFFFFFFFF
         return chan, memoryview(plain)[_START.size : _START.size + size]
+
+
+def _deliver(chan: Any, data: memoryview) -> None:
+    """Pass data on as the channel does, or by it when there is more to do than that."""
+    window = chan._recv_window - len(data)
+    if chan._recv_paused or chan._send_state != "open" or window < chan._init_recv_window / 2:
+        chan._accept_data(data)
+    else:
+        chan._recv_window = window
+        chan._session.data_received(data, None)

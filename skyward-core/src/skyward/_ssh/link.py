@@ -79,7 +79,10 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
     def _write(self, chan: asyncssh.SSHUNIXChannel[bytes], parts: Sequence[Buffer]) -> None:
         """Give the channel the next piece; what is left goes back to the front of the queue."""
         if len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) <= _PIECE and not self._queue:  # as mostly
-            self._give(chan, parts[0])
+            if self._lane is None:
+                chan.write(parts[0])
+            else:
+                self._lane.write(chan, parts[0])
             return
         first = memoryview(parts[0]).cast("B")
         rest = parts[1:]
@@ -137,8 +140,14 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
         """Take bytes in, and hand on the frames that they complete."""
         self._pulse.beats += 1
         assert self._receiver is not None
+        reader, size = self._reader, len(data)
         try:
-            frames = self._frames(data)
+            space = reader.get_buffer()
+            if size <= len(space):  # as with most
+                space[:size] = data
+                frames = reader.advance(size)
+            else:
+                frames = self._frames(memoryview(data))
             for frame in frames:
                 if self._closed:
                     return
@@ -148,14 +157,8 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
         except FrameError as error:
             self._lose(ProtocolError(str(error)))
 
-    def _frames(self, data: bytes | memoryview) -> list[Frame]:
-        reader, size = self._reader, len(data)
-        space = reader.get_buffer()
-        if size <= len(space):  # as with most
-            space[:size] = data
-            return reader.advance(size)
-        frames: list[Frame] = []
-        rest = memoryview(data)
+    def _frames(self, rest: memoryview) -> list[Frame]:
+        reader, frames = self._reader, list[Frame]()
         while rest:
             space = reader.get_buffer()
             count = min(len(space), len(rest))

@@ -29,6 +29,8 @@ class Capabilities:
         private_network: the nodes of a pool reach each other by ``Instance.private_ip``.
         alternatives: ``launch`` tries ``LaunchRequest.alternatives`` in the same call.
         default_lease: seconds without a word from the client after which a machine ends itself.
+        launch_limit: seconds that ``launch`` may take before it is cut off and the next offer is tried. More than the
+            default is for what happens once and takes long, such as making an image.
     """
 
     spot: bool = False
@@ -36,6 +38,7 @@ class Capabilities:
     private_network: bool = True
     alternatives: bool = False
     default_lease: float | None = 600
+    launch_limit: float = 300
 
 
 @frozen(kw_only=True)

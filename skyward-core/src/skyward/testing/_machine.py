@@ -105,7 +105,7 @@ class FakeMachine:
         return self._record.steps
 
     def billed(self) -> float:
-        """Seconds to be paid: from its creation to its end, or to now, in whole quanta and at least the minimum of its offer."""
+        """Seconds to be paid: from creation to end, or to now, in whole quanta, and at least its offer's minimum."""
         self._backend.expire()
         return billed(self._record, self._backend.clock.monotonic())
 

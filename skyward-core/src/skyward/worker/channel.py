@@ -183,6 +183,8 @@ class Channel:
             return False
         if len(parts) == 1:  # as most are, and then it mostly goes out at once
             parts = self._send_at_once(peer, parts[0])
+            if not parts:
+                return True
         for vector in _vectors(parts):
             pending = vector
             while pending:

@@ -38,9 +38,12 @@ class Interrupts:
         self._handler = self._handle
 
     def arm(self) -> None:
-        """Install the handler again, since a task may have put its own in place or blocked the signal."""
+        """Install the handler again, since a task may have put its own in place."""
         if _getsignal(signal.SIGINT) is not self._handler:
             signal.signal(signal.SIGINT, self._handler)
+
+    def unblock(self) -> None:
+        """Let the signal in again, since a task may have blocked it: before the next task, with the handler armed."""
         _pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
 
     def is_cancelled(self, sequence: int) -> bool:

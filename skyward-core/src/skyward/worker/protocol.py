@@ -227,15 +227,14 @@ class FrameReader:
             self._direct = None
             self._piece(self._target, frames)
             self._target = b""
-        while (self._start != self._end or self._frame is not None) and self._step(frames):
-            pass
+        while self._start != self._end or self._frame is not None:
+            if not (self._header(frames) if self._frame is None else self._next(frames)):
+                break
         return frames
 
-    def _step(self, frames: list[Frame]) -> bool:
-        """Consume one header or piece from the scratch buffer; False when more bytes are needed first."""
+    def _next(self, frames: list[Frame]) -> bool:
+        """Consume one piece from the scratch buffer; False when more bytes are needed first."""
         available = self._end - self._start
-        if self._frame is None:
-            return self._header(available, frames)
         need = self._lengths[len(self._pieces)]
         if need <= _SMALL:
             if available < need:
@@ -266,7 +265,9 @@ class FrameReader:
         self._spare = spare if size >= _HUGE else None
         return spare
 
-    def _header(self, available: int, frames: list[Frame]) -> bool:
+    def _header(self, frames: list[Frame]) -> bool:
+        """Consume a header, with the whole frame if it is a small one; False when more bytes are needed first."""
+        available = self._end - self._start
         if available < HEADER.size:
             return False
         magic, version, kind, flags, _, number, head, count, body = HEADER.unpack_from(self._scratch, self._start)
@@ -274,6 +275,12 @@ class FrameReader:
             raise FrameError("the peer does not speak Skyward's protocol")
         if version != VERSION:
             raise FrameError(f"the peer speaks version {version} of the protocol, this end version {VERSION}")
+        if count <= 1 and head + body <= _SMALL and not self._greeting and (count or not body):  # most frames
+            size = HEADER.size + head + (_LENGTH.size + body if count else 0)
+            if available < size:
+                return False
+            frames.append(self._whole(kind, number, flags, head, size))
+            return True
         if self._greeting:
             if kind != Kind.HELLO or count or head > MAX_GREETING:
                 raise FrameError("the first frame is not a greeting")
@@ -282,8 +289,6 @@ class FrameReader:
             raise FrameError(f"a frame of {head} + {body} bytes in {count} buffers is over the limits")
         if count == 0 and body:
             raise FrameError("a frame announces a body without buffers")
-        if count <= 1 and head + body <= _SMALL:  # most frames
-            return self._whole(available, frames, (kind, number, flags), head, 8 + body if count else 0)
         self._start += HEADER.size
         self._frame = (kind, number, flags)
         self._body = body
@@ -291,25 +296,20 @@ class FrameReader:
         self._pieces = []
         return True
 
-    def _whole(self, available: int, frames: list[Frame], names: tuple[int, int, int], head: int, rest: int) -> bool:
-        """Take a small frame in one go: ``head`` bytes, then ``rest`` bytes of one buffer's length and the buffer."""
-        if available < HEADER.size + head + rest:
-            return False
-        begin = self._start + HEADER.size
-        middle = begin + head
-        end = middle + rest
+    def _whole(self, kind: int, number: int, flags: int, head: int, size: int) -> Frame:
+        """Take a small frame in one go: ``size`` bytes, of which ``head`` are the head's."""
+        scratch, middle = self._scratch, self._start + HEADER.size + head
+        end = self._start + size
         buffers: list[Buffer] = []
-        if rest:
-            if _LENGTH.unpack_from(self._scratch, middle)[0] != rest - 8:
+        if middle < end:
+            if _LENGTH.unpack_from(scratch, middle)[0] != end - middle - _LENGTH.size:
                 raise FrameError("a frame's buffers do not add up to its body")
-            buffers.append(bytearray(self._scratch[middle + 8 : end]))
-        kind, number, flags = names
-        frames.append(Frame(kind, number, flags, bytes(self._scratch[begin:middle]), buffers))
+            buffers.append(bytearray(scratch[middle + _LENGTH.size : end]))
         self._start = end
         self._small_frames += 1
         if self._small_frames > _SPARE_FOR:
             self._spare = None
-        return True
+        return Frame(kind, number, flags, bytes(scratch[middle - head : middle]), buffers)
 
     def _piece(self, piece: Buffer, frames: list[Frame]) -> None:
         """Take the next piece of the current frame: its head, its table of lengths, then its buffers."""

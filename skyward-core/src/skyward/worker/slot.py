@@ -70,6 +70,7 @@ class Slot:
         faulthandler.enable(2)
         self._interrupts.arm()
         while True:
+            self._interrupts.unblock()  # here, where nobody waits for it
             self._task(self._channel.receive())
 
     def _holdings(self) -> dict[str, object]:

@@ -53,6 +53,8 @@ class SettingsRules(ProviderRules):
             lease is None or (is_figure(lease) and lease > 0),
             f"default_lease is {lease!r}; give seconds, or None for machines that need not hear from the client",
         )
+        limit = provider.capabilities.launch_limit
+        check(is_figure(limit) and limit > 0, f"launch_limit is {limit!r}; give seconds, or leave it out")
 
     def test_settings_load_no_sdk_and_ask_nobody(self, provider: Provider) -> None:
         module = sys.modules.get(type(provider).__module__)
