@@ -247,6 +247,10 @@ def test_a_packet_that_cannot_be_ends_the_connection_with_the_reason(bent: Any, 
     assert error is not None
 
 
+@pytest.mark.skipif(
+    tuple(map(int, asyncssh.__version__.split("."))) < (2, 24, 1),
+    reason="before 2.24.1 asyncssh counts data when it is read, and here nobody reads it",
+)
 def test_more_data_than_the_window_allows_ends_the_connection(bent: Any, short: bool) -> None:
     def does(peer: Peer) -> None:
         for _ in range(100):
