@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncssh
 import pytest
+from packaging.version import Version
 from reactor_ear import Ear
 from ssh_far import GREETING, MIB, through
 
@@ -248,7 +249,7 @@ def test_a_packet_that_cannot_be_ends_the_connection_with_the_reason(bent: Any, 
 
 
 @pytest.mark.skipif(
-    tuple(map(int, asyncssh.__version__.split("."))) < (2, 24, 1),
+    Version(asyncssh.__version__) < Version("2.24.1"),
     reason="before 2.24.1 asyncssh counts data when it is read, and here nobody reads it",
 )
 def test_more_data_than_the_window_allows_ends_the_connection(bent: Any, short: bool) -> None:
