@@ -62,7 +62,7 @@ class Reactor:
         self._guest: GuestLoop | None = None  # what of asyncio is turned with the sockets
         self._invited = False
         self._rounds = 0
-        self.busy: Callable[[], bool] = lambda: True  # whether anybody waits for what may arrive; set by the dispatcher
+        self.busy: Callable[[], int] = lambda: True  # whether anybody waits for what may arrive; set by the dispatcher
         self._resume = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()

@@ -6,8 +6,9 @@ A frame is a fixed header, a small head, the lengths of its buffers, and the buf
     head | buffer lengths, 8 bytes each | buffers
 
 ``number`` is the task's number where there is one. All integers are big-endian. The head of ``HELLO`` is the raw
-token; every other head is a pickle, and is read only after the token was accepted. A frame that is malformed, too
-large or of another version raises :class:`FrameError`, upon which either end closes the connection.
+token. Those of a task and of its end are packed integers, since each call has both; every other one is a pickle, and
+is read only after the token was accepted. A frame that is malformed, too large or of another version raises
+:class:`FrameError`, upon which either end closes the connection.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from enum import IntEnum
 from typing import Any, Final
 
 __all__ = [
+    "END",
     "HEADER",
+    "RAISED",
+    "TASK",
+    "UNPICKLABLE",
     "VERSION",
     "Frame",
     "FrameError",
@@ -37,6 +42,17 @@ __all__ = [
 MAGIC: Final = b"SKY"
 VERSION: Final = 1
 HEADER: Final = struct.Struct("!3sBBBHQIIQ")
+
+TASK: Final = struct.Struct("!QQQ?16s")
+"""The head of a task: its sequence, the sequence and the lines that were acknowledged, whether it is sent ahead, and
+the function's digest."""
+END: Final = struct.Struct("!QQdB")
+"""The head of a result or a failure: the task's sequence, the raw lines to be told before it, the seconds that it took,
+and how it failed."""
+RAISED: Final = 1
+"""Of an `END`: the report is of an exception."""
+UNPICKLABLE: Final = 2
+"""Of an `END`: the report says what of the result cannot be pickled."""
 
 _LENGTH: Final = struct.Struct("!Q")
 
@@ -64,9 +80,9 @@ class Kind(IntEnum):
     HELLO = 1  # c -> s, v   the token
     WELCOME = 2  # s, v -> c   what the peer already holds
     REFUSED = 3  # s, v -> c   why the connection is closed
-    TASK = 10  # c -> s       (sequence, digest, acknowledged sequence, acknowledged lines, ahead)
-    RESULT = 11  # s -> c       (sequence, seconds)
-    FAILURE = 12  # s -> c       (sequence, seconds)
+    TASK = 10  # c -> s       `TASK`
+    RESULT = 11  # s -> c       `END`
+    FAILURE = 12  # s -> c       `END`
     LOG = 13  # s, v -> c    (line, stream, timestamp, slot, number of the line)
     FUNCTION = 14  # c -> s       (digest,)
     MODULES = 15  # c -> s       (digest,)
@@ -107,7 +123,7 @@ class Frame:
 
 
 def head_of(frame: Frame) -> Any:
-    """Unpickle a frame's head. Call it only on frames of a peer whose token was accepted."""
+    """Unpickle a frame's head, if it is a pickle. Call it only on frames of a peer whose token was accepted."""
     return pickle.loads(frame.head)
 
 
@@ -279,8 +295,25 @@ class FrameReader:
             size = HEADER.size + head + (_LENGTH.size + body if count else 0)
             if available < size:
                 return False
-            frames.append(self._whole(kind, number, flags, head, size))
+            scratch, end = self._scratch, self._start + size
+            middle = self._start + HEADER.size + head
+            buffers: list[Buffer] = []
+            if count:
+                if _LENGTH.unpack_from(scratch, middle)[0] != body:
+                    raise FrameError("a frame's buffers do not add up to its body")
+                buffers.append(bytearray(scratch[end - body : end]))
+            self._start = end
+            self._small_frames += 1
+            if self._small_frames > _SPARE_FOR:
+                self._spare = None
+            frames.append(Frame(kind, number, flags, bytes(scratch[middle - head : middle]), buffers))
             return True
+        self._begin()
+        return True
+
+    def _begin(self) -> None:
+        """Consume a header alone: the rest of the frame is taken piece by piece."""
+        _, _, kind, flags, _, number, head, count, body = HEADER.unpack_from(self._scratch, self._start)
         if self._greeting:
             if kind != Kind.HELLO or count or head > MAX_GREETING:
                 raise FrameError("the first frame is not a greeting")
@@ -294,22 +327,6 @@ class FrameReader:
         self._body = body
         self._lengths = [head, 8 * count] if count else [head]
         self._pieces = []
-        return True
-
-    def _whole(self, kind: int, number: int, flags: int, head: int, size: int) -> Frame:
-        """Take a small frame in one go: ``size`` bytes, of which ``head`` are the head's."""
-        scratch, middle = self._scratch, self._start + HEADER.size + head
-        end = self._start + size
-        buffers: list[Buffer] = []
-        if middle < end:
-            if _LENGTH.unpack_from(scratch, middle)[0] != end - middle - _LENGTH.size:
-                raise FrameError("a frame's buffers do not add up to its body")
-            buffers.append(bytearray(scratch[middle + _LENGTH.size : end]))
-        self._start = end
-        self._small_frames += 1
-        if self._small_frames > _SPARE_FOR:
-            self._spare = None
-        return Frame(kind, number, flags, bytes(scratch[middle - head : middle]), buffers)
 
     def _piece(self, piece: Buffer, frames: list[Frame]) -> None:
         """Take the next piece of the current frame: its head, its table of lengths, then its buffers."""
