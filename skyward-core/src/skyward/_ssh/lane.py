@@ -237,7 +237,13 @@ class Lane:
                     begin = after
                     return
                 begin = after
-                _deliver(*short)
+                chan, data = short
+                window = chan._recv_window - len(data)
+                if chan._recv_paused or chan._send_state != "open" or window < chan._init_recv_window / 2:
+                    chan._accept_data(data)  # there is more to do than to pass it on
+                else:
+                    chan._recv_window = window
+                    chan._session.data_received(data, None)
         finally:  # what is left of the bytes goes to the front
             self._filled = end - begin
             if begin and self._filled:
@@ -275,13 +281,3 @@ class Lane:
         cipher._update_iv()
         ssh._recv_seq = (ssh._recv_seq + 1) & 0xFFFFFFFF
         return chan, memoryview(plain)[_START.size : _START.size + size]
-
-
-def _deliver(chan: Any, data: memoryview) -> None:
-    """Pass data on as the channel does, or by it when there is more to do than that."""
-    window = chan._recv_window - len(data)
-    if chan._recv_paused or chan._send_state != "open" or window < chan._init_recv_window / 2:
-        chan._accept_data(data)
-    else:
-        chan._recv_window = window
-        chan._session.data_received(data, None)

@@ -70,7 +70,11 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
             return
         try:
             while queue and not self._full:
-                self._write(chan, queue.popleft())
+                parts = queue.popleft()
+                if len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) <= _PIECE and not queue:  # as mostly
+                    self._give(chan, parts[0])
+                else:
+                    self._write(chan, parts)
         except OSError:  # the channel is closing, and says so itself
             queue.clear()
         if self._closed and not queue:
@@ -78,12 +82,6 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
 
     def _write(self, chan: asyncssh.SSHUNIXChannel[bytes], parts: Sequence[Buffer]) -> None:
         """Give the channel the next piece; what is left goes back to the front of the queue."""
-        if len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) <= _PIECE and not self._queue:  # as mostly
-            if self._lane is None:
-                chan.write(parts[0])
-            else:
-                self._lane.write(chan, parts[0])
-            return
         first = memoryview(parts[0]).cast("B")
         rest = parts[1:]
         if len(first) > _PIECE:
