@@ -95,10 +95,11 @@ class Reactor:
 
     def now(self, function: Callable[[], None]) -> None:
         """Run ``function`` here if nobody is at work on the sockets, else as soon as whoever is has time for it."""
-        if self._turner == threading.get_ident():
+        here = threading.get_ident()
+        if self._turner == here:
             self._calls.append(function)
         elif shield.covers_this_thread() and self._turning.acquire(blocking=False):
-            self._turner = threading.get_ident()
+            self._turner = here
             try:
                 self._calls.append(function)  # behind what may have been left there a moment ago
                 while self._calls:

@@ -137,7 +137,9 @@ class Channel:
 
     def _take(self, frames: list[Frame]) -> None:
         for frame in frames:
-            if frame.kind == Kind.ACK:
+            if frame.kind == Kind.TASK:  # as most
+                self._frames.append(frame)
+            elif frame.kind == Kind.ACK:
                 self.acknowledge(*head_of(frame))
             elif frame.kind == Kind.RESUME:
                 self.acknowledge(*head_of(frame))

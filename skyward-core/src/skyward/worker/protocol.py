@@ -139,9 +139,8 @@ def encode(
         return [HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 0, 0) + packed]
     if len(buffers) == 1 and type(only := buffers[0]) is bytes and len(only) <= _SMALL:  # most tasks and results
         size = len(only)
-        return [
-            HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 1, size) + packed + _LENGTH.pack(size) + only
-        ]
+        start = HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 1, size)
+        return [b"".join((start, packed, _LENGTH.pack(size), only))]
     lengths = [size_of(buffer) for buffer in buffers]
     body = sum(lengths)
     start = HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), len(lengths), body) + packed
@@ -186,6 +185,7 @@ class FrameReader:
 
     __slots__ = (
         "_body",
+        "_bytes",
         "_direct",
         "_end",
         "_filled",
@@ -202,7 +202,8 @@ class FrameReader:
 
     def __init__(self, *, greeting: bool = False) -> None:
         self._greeting = greeting
-        self._scratch = memoryview(bytearray(_SCRATCH))
+        self._bytes = bytearray(_SCRATCH)  # whose slices are copies, and cheaper than copies of slices
+        self._scratch = memoryview(self._bytes)
         self._start = 0
         self._end = 0
         self._frame: tuple[int, int, int] | None = None
@@ -221,7 +222,8 @@ class FrameReader:
             return self._direct[self._filled :]
         if self._start == self._end:
             self._start = self._end = 0
-        elif self._end > _SCRATCH - _SMALL:
+            return self._scratch
+        if self._end > _SCRATCH - _SMALL:
             count = self._end - self._start
             self._scratch[:count] = bytes(self._scratch[self._start : self._end])
             self._start, self._end = 0, count
@@ -255,7 +257,7 @@ class FrameReader:
         if need <= _SMALL:
             if available < need:
                 return False
-            piece: Buffer = bytearray(self._scratch[self._start : self._start + need])
+            piece: Buffer = self._bytes[self._start : self._start + need]
             self._start += need
             self._piece(piece, frames)
             return True
@@ -295,18 +297,18 @@ class FrameReader:
             size = HEADER.size + head + (_LENGTH.size + body if count else 0)
             if available < size:
                 return False
-            scratch, end = self._scratch, self._start + size
+            end = self._start + size
             middle = self._start + HEADER.size + head
             buffers: list[Buffer] = []
             if count:
-                if _LENGTH.unpack_from(scratch, middle)[0] != body:
+                if _LENGTH.unpack_from(self._bytes, middle)[0] != body:
                     raise FrameError("a frame's buffers do not add up to its body")
-                buffers.append(bytearray(scratch[end - body : end]))
+                buffers.append(self._bytes[end - body : end])
             self._start = end
             self._small_frames += 1
             if self._small_frames > _SPARE_FOR:
                 self._spare = None
-            frames.append(Frame(kind, number, flags, bytes(scratch[middle - head : middle]), buffers))
+            frames.append(Frame(kind, number, flags, self._bytes[middle - head : middle], buffers))
             return True
         self._begin()
         return True
