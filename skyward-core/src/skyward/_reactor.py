@@ -98,7 +98,7 @@ class Reactor:
         here = threading.get_ident()
         if self._turner == here:
             self._calls.append(function)
-        elif shield.covers_this_thread() and self._turning.acquire(blocking=False):
+        elif (shield.installed or shield.covers_this_thread()) and self._turning.acquire(blocking=False):
             self._turner = here
             try:
                 self._calls.append(function)  # behind what may have been left there a moment ago

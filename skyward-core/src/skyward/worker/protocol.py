@@ -54,6 +54,7 @@ RAISED: Final = 1
 UNPICKLABLE: Final = 2
 """Of an `END`: the report says what of the result cannot be pickled."""
 
+_SIZE: Final = HEADER.size
 _LENGTH: Final = struct.Struct("!Q")
 
 MAX_GREETING: Final = 1 << 10
@@ -285,30 +286,30 @@ class FrameReader:
 
     def _header(self, frames: list[Frame]) -> bool:
         """Consume a header, with the whole frame if it is a small one; False when more bytes are needed first."""
-        available = self._end - self._start
-        if available < HEADER.size:
+        raw, start = self._bytes, self._start
+        available = self._end - start
+        if available < _SIZE:
             return False
-        magic, version, kind, flags, _, number, head, count, body = HEADER.unpack_from(self._scratch, self._start)
+        magic, version, kind, flags, _, number, head, count, body = HEADER.unpack_from(raw, start)
         if magic != MAGIC:
             raise FrameError("the peer does not speak Skyward's protocol")
         if version != VERSION:
             raise FrameError(f"the peer speaks version {version} of the protocol, this end version {VERSION}")
         if count <= 1 and head + body <= _SMALL and not self._greeting and (count or not body):  # most frames
-            size = HEADER.size + head + (_LENGTH.size + body if count else 0)
+            size = _SIZE + head + (_LENGTH.size + body if count else 0)
             if available < size:
                 return False
-            end = self._start + size
-            middle = self._start + HEADER.size + head
+            middle, end = start + _SIZE + head, start + size
             buffers: list[Buffer] = []
             if count:
-                if _LENGTH.unpack_from(self._bytes, middle)[0] != body:
+                if _LENGTH.unpack_from(raw, middle)[0] != body:
                     raise FrameError("a frame's buffers do not add up to its body")
-                buffers.append(self._bytes[end - body : end])
+                buffers.append(raw[end - body : end])
             self._start = end
             self._small_frames += 1
             if self._small_frames > _SPARE_FOR:
                 self._spare = None
-            frames.append(Frame(kind, number, flags, self._bytes[middle - head : middle], buffers))
+            frames.append(Frame(kind, number, flags, raw[middle - head : middle], buffers))
             return True
         self._begin()
         return True
