@@ -82,6 +82,7 @@ def test_a_task_whose_report_is_here_when_the_pool_is_closed_ends_once_and_as_it
 def test_an_interrupted_call_goes_on_once_the_last_words_of_its_task_are_delivered() -> None:
     done: list[str] = []
     engine: Any = SimpleNamespace(
+        plugins=(),
         dispatcher=SimpleNamespace(cancel=lambda _: done.append("stopped")),
         events=SimpleNamespace(settle=lambda: done.append("delivered")),
     )
