@@ -22,6 +22,24 @@ SHORT = 200
 """Bytes of an echo: about what a call and its result take."""
 
 
+async def bare_login(address: Any) -> Any:
+    """Connect and log in by asyncssh alone, with the best cipher."""
+    import asyncssh
+
+    from skyward._ssh.ciphers import cipher_order
+
+    return await asyncssh.connect(
+        address.host,
+        address.port,
+        username=address.username,
+        config=None,
+        agent_path=None,
+        known_hosts=([asyncssh.import_public_key(address.host_key)], [], []),
+        client_keys=[asyncssh.import_private_key(address.key.private)],
+        encryption_algs=cipher_order(),
+    )
+
+
 class FarEnd(NamedTuple):
     """Where a process serves: the path of a Unix socket, and a port on loopback."""
 
@@ -68,8 +86,6 @@ class Bare:
     def __init__(self, address: Any, path: str) -> None:
         import asyncssh
 
-        from skyward._ssh.ciphers import cipher_order
-
         self._loop = asyncio.new_event_loop()
         self._space = memoryview(bytearray(SIZE))
         self._want = self._got = 0
@@ -94,16 +110,7 @@ class Bare:
                 bare._pump()
 
         async def connect() -> None:
-            self._ssh = await asyncssh.connect(
-                address.host,
-                address.port,
-                username=address.username,
-                config=None,
-                agent_path=None,
-                known_hosts=([asyncssh.import_public_key(address.host_key)], [], []),
-                client_keys=[asyncssh.import_private_key(address.key.private)],
-                encryption_algs=cipher_order(),
-            )
+            self._ssh = await bare_login(address)
             await self._ssh.create_process("exec cat >/dev/null")  # else sshd holds small packets back
             self._chan, _ = await self._ssh.create_unix_connection(Session, path)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._measure import Table, duration, interleaved, ratio, seconds
+from benchmarks._ssh_roads import bare_login
 
 BASE = os.environ.get("SKYWARD_TEST_BASE", "localhost/debian-trixie-standin")
 SHARED = Path(__file__).resolve().parent.parent / "skyward-core" / "tests"
@@ -151,22 +152,10 @@ def bare_network() -> Iterator[str]:
 
 def logins(address: Any, count: int, at_once: int = 6) -> list[Any]:
     """Log in so many times with bare asyncssh, and return the loop and its connections, which are open."""
-    import asyncssh
-
-    from skyward._ssh.ciphers import cipher_order
 
     async def one(turn: asyncio.Semaphore) -> Any:
         async with turn:
-            return await asyncssh.connect(
-                address.host,
-                address.port,
-                username=address.username,
-                config=None,
-                agent_path=None,
-                known_hosts=([asyncssh.import_public_key(address.host_key)], [], []),
-                client_keys=[asyncssh.import_private_key(address.key.private)],
-                encryption_algs=cipher_order(),
-            )
+            return await bare_login(address)
 
     async def all_of_them() -> list[Any]:
         turn = asyncio.Semaphore(at_once)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import asyncssh
 import pytest
 
-__all__ = ["Impostor", "make_impostor"]
+__all__ = ["Impostor", "OwnServer", "make_impostor"]
 
 
-class Impostor:
-    """Listens on a loopback port, with a host key of its own, on a thread of its own."""
+class OwnServer(ABC):
+    """Listens on a loopback port, on a thread of its own. How is said by ``listen``."""
 
     def __init__(self) -> None:
-        self.given: list[str] = []
-        self.met = 0
         self.port = 0
         self._ended = asyncio.Event()
         self._loop = asyncio.new_event_loop()
@@ -31,11 +30,12 @@ class Impostor:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._serve())
 
+    @abstractmethod
+    async def listen(self) -> asyncssh.SSHAcceptor:
+        """Begin to listen."""
+
     async def _serve(self) -> None:
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        async with await asyncssh.listen(
-            "127.0.0.1", 0, server_host_keys=[key], server_factory=lambda: _Greedy(self), encoding=None
-        ) as server:
+        async with await self.listen() as server:
             self.port = server.sockets[0].getsockname()[1]
             self._listening.set()
             await self._ended.wait()
@@ -44,6 +44,21 @@ class Impostor:
         """Go away."""
         self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(30)
+
+
+class Impostor(OwnServer):
+    """Has a host key that nobody knows."""
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+        self.met = 0
+        super().__init__()
+
+    async def listen(self) -> asyncssh.SSHAcceptor:
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        return await asyncssh.listen(
+            "127.0.0.1", 0, server_host_keys=[key], server_factory=lambda: _Greedy(self), encoding=None
+        )
 
 
 class _Greedy(asyncssh.SSHServer):

@@ -22,7 +22,7 @@ from skyward.spi import Interpreter
 from skyward.testing import FakeCloud, on_demand, spot
 from skyward.testing._local_node import LocalNode
 from skyward.testing._loop import VirtualLoop, run, virtually
-from skyward.worker.protocol import Frame, Kind, encode, head_of
+from skyward.worker.protocol import END, TASK, Frame, Kind, encode, head_of
 
 pytestmark = pytest.mark.usefixtures("own_ledgers")
 
@@ -328,7 +328,7 @@ async def test_a_simulated_node_speaks_the_protocol_of_a_real_one() -> None:
     link = await road.open("control", control)
     link.send([*encode(Kind.PING), *encode(Kind.CONFIGURE, head={"slots": 2}), *encode(Kind.RECALL, head=(1, 7))])
     other = await road.open("slot-1", slot)
-    other.send(encode(Kind.TASK, 9, (1, b"digest", 0, 0, False), [b"x" * 70_000, b"y"]))
+    other.send(encode(Kind.TASK, 9, buffers=[b"x" * 70_000, b"y"], raw_head=TASK.pack(1, 0, 0, False, b"digest")))
     await asyncio.sleep(0)
     assert [frame.kind for frame in control.frames] == [
         Kind.WELCOME,
@@ -340,7 +340,7 @@ async def test_a_simulated_node_speaks_the_protocol_of_a_real_one() -> None:
     assert head_of(control.frames[-1]) == (1, 7, False)
     welcome, failure = slot.frames
     assert head_of(welcome)["generation"] == 1
-    assert (failure.kind, failure.number, head_of(failure)[0]) == (Kind.FAILURE, 9, 1)
+    assert (failure.kind, failure.number, END.unpack(failure.head)[0]) == (Kind.FAILURE, 9, 1)
     other.close()
     cloud.clock.advance(9999)
     await asyncio.sleep(0)

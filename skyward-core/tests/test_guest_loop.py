@@ -92,15 +92,18 @@ def test_a_cancellation_is_passed_on_and_its_end_waited_for(reactor: Reactor) ->
 def test_a_caller_that_waits_turns_it_on_its_own_thread(reactor: Reactor, handlers: None) -> None:
     """What runs between two calls runs on the thread of whoever waits, once the reactor's own has made room."""
     threads = set[int]()
-    reactor.busy = lambda: False
+    waiting = list[None]()
+    reactor.busy = waiting.__len__  # as the dispatcher does: its thread makes no room while a call is out
 
     def call() -> None:
         done = _thread.allocate_lock()
         done.acquire()
+        waiting.append(None)
 
         async def work() -> None:
             await asyncio.sleep(0)
             threads.add(threading.get_ident())
+            waiting.clear()
             done.release()
 
         def begin() -> None:

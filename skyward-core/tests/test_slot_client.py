@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from skyward._slot import SlotClient
-from skyward.worker.protocol import Frame, FrameReader, Kind, encode, head_of
+from skyward.worker.protocol import END, TASK, Frame, FrameReader, Kind, encode, head_of
 
 
 class Wire:
@@ -72,7 +72,7 @@ class Dispatcher:
         self.said.append(("later",))
         self.limit = function
 
-    def ended(self, slot: SlotClient, sequence: int, frame: Frame, head: Any) -> None:
+    def ended(self, slot: SlotClient, sequence: int, frame: Frame, seconds: float, how: int) -> None:
         task = slot.release(sequence)
         if task is not None:
             self.said.append(("ended", task.number))
@@ -113,7 +113,7 @@ class Bench:
 
 def frame(kind: int, head: object, number: int = 0, buffers: Sequence[Any] = ()) -> Frame:
     wire = Wire()
-    wire.send(encode(kind, number, head, buffers))
+    wire.send(encode(kind, number, head, buffers, raw_head=head if isinstance(head, bytes) else None))
     return wire.frames[0]
 
 
@@ -226,7 +226,7 @@ def test_after_a_reconnection_only_what_never_arrived_is_sent_again(bench: Bench
     _, wire = bench.connect(started=2, running=2, done=[1], functions=[b"f" * 16])
     assert wire.tasks == [73]
     assert wire.kinds == [Kind.RESUME, Kind.TASK]
-    assert head_of(wire.frames[-1])[-1] is True, "as one sent ahead, for it may have been taken back"
+    assert TASK.unpack(wire.frames[-1].head)[3] is True, "as one sent ahead, for it may have been taken back"
     assert bench.said == [("up",), ("away",), ("reconnect",), ("back",)]
 
 
@@ -251,7 +251,7 @@ def test_a_result_that_comes_twice_counts_once(bench: Bench) -> None:
     connection, _ = bench.connect()
     bench.send(71)
     for _ in range(2):
-        connection.on_frame(frame(Kind.RESULT, (1, 0.1, None, 0), 71, [b"result"]))
+        connection.on_frame(frame(Kind.RESULT, END.pack(1, 0, 0.1, 0), 71, [b"result"]))
     assert bench.said == [("up",), ("ended", 71)]
 
 
@@ -261,7 +261,7 @@ def test_lines_and_large_results_are_acknowledged_and_what_has_come_is_said_on_r
     for number in range(1, 301):
         connection.on_frame(frame(Kind.LOG, ("line", "stdout", 0.0, 0, number)))
     assert wire.kinds[3:] == [Kind.ACK]
-    connection.on_frame(frame(Kind.RESULT, (1, 0.1, None, 0), 71, [bytes(1 << 20)]))
+    connection.on_frame(frame(Kind.RESULT, END.pack(1, 0, 0.1, 0), 71, [bytes(1 << 20)]))
     assert [head_of(each) for each in wire.frames if each.kind == Kind.ACK] == [(0, 256), (1, 300)]
     connection.on_lost(None)
     _, wire = bench.connect(started=1)
@@ -355,7 +355,7 @@ def test_functions_that_were_not_used_for_long_are_forgotten_on_both_sides(bench
 
 
 def report(sequence: int, raw_lines: int) -> Frame:
-    return frame(Kind.RESULT, (sequence, 0.1, None, raw_lines), 70 + sequence, [b"result"])
+    return frame(Kind.RESULT, END.pack(sequence, raw_lines, 0.1, 0), 70 + sequence, [b"result"])
 
 
 def test_a_report_waits_for_raw_lines_of_its_task_and_all_behind_it_keeps_its_order(bench: Bench) -> None:

@@ -6,14 +6,15 @@ import asyncio
 import getpass
 import os
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import asyncssh
 import pytest
+from packaging.version import Version
 from reactor_ear import Ear
 from ssh_far import GREETING, MIB, through
+from ssh_impostor import OwnServer
 
 from skyward._ssh import new_key_pair
 from skyward._ssh.link import ChannelLink
@@ -59,27 +60,17 @@ class Peer:
 type Does = Callable[[Peer], None]
 
 
-class BentServer:
+class BentServer(OwnServer):
     """Accepts one client, and once that has greeted on a channel, does what it is told to."""
 
     def __init__(self, does: Does) -> None:
         self.does = does
         self.unimplemented: list[bytes] = []
         self.host = new_key_pair("host")
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._ended = asyncio.Event()
-        self._listening = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        assert self._listening.wait(60)
+        super().__init__()
 
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        async with await asyncssh.listen(
+    async def listen(self) -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
             "127.0.0.1",
             0,
             server_host_keys=[asyncssh.import_private_key(self.host.private)],
@@ -87,10 +78,7 @@ class BentServer:
             process_factory=lambda process: None,
             encryption_algs=["aes128-gcm@openssh.com"],
             encoding=None,
-        ) as server:
-            self.port = server.sockets[0].getsockname()[1]
-            self._listening.set()
-            await self._ended.wait()
+        )
 
     def address(self) -> SshAddress:
         """Where it is."""
@@ -98,11 +86,6 @@ class BentServer:
         return SshAddress(
             host="127.0.0.1", port=self.port, username=getpass.getuser(), host_key=self.host.public, key=key, config=()
         )
-
-    def close(self) -> None:
-        """Go away."""
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(30)
 
 
 class _Lenient(asyncssh.SSHServer):
@@ -247,6 +230,10 @@ def test_a_packet_that_cannot_be_ends_the_connection_with_the_reason(bent: Any, 
     assert error is not None
 
 
+@pytest.mark.skipif(
+    Version(asyncssh.__version__) < Version("2.24.1"),
+    reason="before 2.24.1 asyncssh counts data when it is read, and here nobody reads it",
+)
 def test_more_data_than_the_window_allows_ends_the_connection(bent: Any, short: bool) -> None:
     def does(peer: Peer) -> None:
         for _ in range(100):

@@ -9,7 +9,7 @@ import skyward as sky
 from skyward._calls import Calls
 from skyward._dispatcher import Dispatcher
 from skyward._events import EventBus
-from skyward.worker.protocol import Kind
+from skyward.worker.protocol import RAISED, Kind
 
 
 class EagerSlot:
@@ -69,19 +69,20 @@ def test_a_task_whose_report_is_here_when_the_pool_is_closed_ends_once_and_as_it
         on_done=lambda task: ends.append(task.error),
     )
 
-    def fail(frame: object, how: str) -> None:
+    def fail(frame: object, how: int) -> None:
         task.error = ValueError("its own")
         dispatcher.close("the pool has ended")  # as another thread may at just this moment
 
     task.fail = fail
     dispatcher.submit([task])
-    dispatcher.ended(slot, 1, SimpleNamespace(kind=Kind.FAILURE), (1, 0.5, "raised"))  # type: ignore[arg-type]
+    dispatcher.ended(slot, 1, SimpleNamespace(kind=Kind.FAILURE), 0.5, RAISED)  # type: ignore[arg-type]
     assert list(map(type, ends)) == [ValueError]
 
 
 def test_an_interrupted_call_goes_on_once_the_last_words_of_its_task_are_delivered() -> None:
     done: list[str] = []
     engine: Any = SimpleNamespace(
+        plugins=(),
         dispatcher=SimpleNamespace(cancel=lambda _: done.append("stopped")),
         events=SimpleNamespace(settle=lambda: done.append("delivered")),
     )

@@ -33,6 +33,7 @@ class Calls:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._plugins = engine.plugins
         self._completer: Completer | None = None
         self._lock = threading.Lock()
         self._decorated: WeakKeyDictionary[ComputeFunction[..., Any], ComputeFunction[..., Any]] = WeakKeyDictionary()
@@ -154,8 +155,9 @@ class Calls:
             silence(pending)
             raise TypeError(f"{_described(pending)} is no call of a compute function: {_remedy(pending)}")
         pending.dispatched = True  # a call that is refused need not warn as well that it was never dispatched
-        self._engine.require_active()
-        function = self._integrated(pending.function)
+        if self._engine.state != "active":
+            self._engine.require_active()
+        function = self._integrated(pending.function) if self._plugins else pending.function
         encoded = _codec.encode_function(function)
         try:
             payload = _codec.encode_call(pending.args, pending.kwargs, encoded.name, function.fn)
@@ -169,13 +171,10 @@ class Calls:
 
     def _integrated(self, function: ComputeFunction[..., Any]) -> ComputeFunction[..., Any]:
         """The function with the pool's plugins around it; one object per function, so that it is sent once."""
-        plugins = self._engine.plugins
-        if not plugins:
-            return function
         known = self._decorated.get(function)
         if known is None:
             known = function
-            for plugin in plugins:
+            for plugin in self._plugins:
                 known = plugin(known)
             self._decorated[function] = known
         return known

@@ -172,7 +172,7 @@ def decode(data: Buffer, buffers: Sequence[Buffer] = ()) -> Any:
     """
     if _CLASS_BY_VALUE.search(data) is not None:
         return careful_loads(data, buffers)
-    return pickling.loads(data, buffers)
+    return pickle.loads(data, buffers=buffers)
 
 
 _CLASS_BY_VALUE = re.compile(rb"_class_setstate")

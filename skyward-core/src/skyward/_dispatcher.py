@@ -52,7 +52,7 @@ class Dispatcher:
         self._cut = False  # whether a machine has reached the pool's time limit
         self.time_limit = "timeout"  # the parameter from which that limit follows
         self._victims: dict[int, int] = {}  # task -> slots that died when it was the next to run there
-        reactor.busy = lambda: bool(self._tasks)
+        reactor.busy = self._tasks.__len__
         self.on_node_lost: Callable[[Node, str], bool] = lambda _node, _why: False
 
     # from the pool
@@ -65,7 +65,7 @@ class Dispatcher:
                     self._finish(task, UsageError(self._closed))
                 return
             for task in tasks:
-                if not self._has_place(task.node):
+                if not (self.nodes and task.node is None) and not self._has_place(task.node):
                     self._finish(task, self._no_node(task))
                     continue
                 self._tasks[task.number] = task
@@ -153,25 +153,26 @@ class Dispatcher:
         for assignment in self._scheduler.headless(missing=missing):
             self._assign(assignment)
 
-    def ended(self, slot: SlotClient, sequence: int, frame: Frame, head: Sequence[Any]) -> None:
-        """A slot reports how a task ended."""
+    def ended(self, slot: SlotClient, sequence: int, frame: Frame, seconds: float, how: int) -> None:
+        """A slot reports how a task ended, and the seconds that it took."""
         with self.lock:
             task = slot.release(sequence)
             if task is None:
                 return  # sent a second time after a reconnection
             self._tasks.pop(task.number, None)  # ours to finish from here on, whoever closes the pool meanwhile
             assignment = self._scheduler.finished(task.number, slot.key)
-            self._assign(assignment)
-            task.seconds = head[1]
+            if assignment is not None:
+                self._assign(assignment)
+            task.seconds = seconds
             self._learn(task)
-            if assignment is None and not self._checking:
+            if assignment is None and self._tasks and not self._checking:
                 self._look_for_waiting()
-            if self._events.wants(TaskStarted):
+            if TaskStarted in self._events.wanted:
                 held = self._scheduler.held(slot.key)
                 if held and (assignment is None or held[0] != assignment.task):
                     self._started(self._tasks[held[0]], slot.key)
         if frame.kind == Kind.FAILURE:
-            task.fail(frame, head[2])
+            task.fail(frame, how)
             self._finish(task)
         else:
             task.frame = frame
@@ -311,7 +312,7 @@ class Dispatcher:
         task.place = key
         if task.on_start is not None:
             task.on_start()
-        if not assignment.ahead and self._events.wants(TaskStarted):
+        if not assignment.ahead and TaskStarted in self._events.wanted:
             self._started(task, key)  # before it is sent: its first line of output may be here before `send` returns
         self.nodes[key[0]].slots[key[1]].send(task, ahead=assignment.ahead)
 
@@ -326,7 +327,7 @@ class Dispatcher:
         self._tasks.pop(task.number, None)
         if self._victims:
             self._victims.pop(task.number, None)
-        if self._events.wants(TaskCompleted):
+        if TaskCompleted in self._events.wanted:
             node, slot = task.place
             instance = self._id_of(node)
             said = None if task.error is None else f"{type(task.error).__name__}: {task.error}"

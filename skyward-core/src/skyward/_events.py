@@ -2,7 +2,7 @@
 
 A pool has one `EventBus`. Whoever has something to say calls `EventBus.emit` from any thread; a daemon thread of the
 bus calls the subscribers in the order of the events, so that no callback can delay a task or break the pool. Callers
-on a hot path ask `EventBus.wants` before they build an event.
+on a hot path ask `EventBus.wants`, or look into `EventBus.wanted`, before they build an event.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from queue import SimpleQueue
 from weakref import WeakSet
@@ -76,8 +76,8 @@ class EventBus:
     def __init__(self) -> None:
         self._subscriptions: tuple[_Subscription, ...] = ()
         self._routes: _Routes = {}
-        # What emit() asks. It is `_routes` until the bus is closed, and empty from then on.
-        self._gate: _Routes = self._routes
+        # What emit() asks, and others on a hot path. It is `_routes` until the bus is closed, and empty from then on.
+        self.wanted: Collection[type] = self._routes
         self._reset()
 
     def _reset(self) -> None:
@@ -94,12 +94,12 @@ class EventBus:
 
     def wants(self, event_class: type) -> bool:
         """Whether anybody listens to events of this class."""
-        return event_class in self._gate
+        return event_class in self.wanted
 
     def emit(self, event: SkywardEvent) -> None:
         """Have ``event`` delivered. Returns at once; does nothing if nobody wants it or the bus is closed."""
         kind = type(event)
-        if kind not in self._gate:
+        if kind not in self.wanted:
             return
         if self._thread is None and not self._start():
             self._deliver(event)
@@ -138,7 +138,7 @@ class EventBus:
         Returns whether it has been. Does nothing when called from a callback. Once `PATIENCE` was in vain, nobody waits
         again before the callbacks have caught up: one that is slow costs one call a moment, and not each of them.
         """
-        if not self._unsettled and self._mark.is_set():
+        if self._thread is None or (not self._unsettled and self._mark.is_set()):
             return True
         if threading.current_thread() is self._thread:
             return False
@@ -163,7 +163,7 @@ class EventBus:
         callback it does not wait: the thread ends itself once the callback has returned.
         """
         with self._lock:
-            self._gate = {}
+            self.wanted = {}
             thread = self._thread
             if not self._closed:
                 self._closed = True
@@ -185,7 +185,7 @@ class EventBus:
         """Be silent from now on, without touching what other threads may hold: for a forked child, which lacks them."""
         self._reset()
         self._closed = True
-        self._gate = {}
+        self.wanted = {}
 
     def _route(self, subscriptions: tuple[_Subscription, ...]) -> None:
         self._subscriptions = subscriptions
@@ -196,7 +196,7 @@ class EventBus:
                 routes[kind] = takers
         self._routes = routes
         if not self._closed:
-            self._gate = routes
+            self.wanted = routes
 
     def _start(self) -> bool:
         """Start the thread; false where Python is about to end and starts none any more."""

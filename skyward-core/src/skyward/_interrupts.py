@@ -51,7 +51,8 @@ class Shield:
         """As ``window``; ``shut`` must follow."""
         if self._depth and threading.get_ident() == self._main:
             self._behind, self._depth = self._depth, 0
-            self._strike()
+            if self._pending:
+                self._strike()
 
     def shut(self) -> None:
         """Close what ``open`` opened, if no signal did."""
@@ -81,7 +82,8 @@ class Shield:
     ) -> None:
         if threading.get_ident() == self._main:
             self._depth -= 1
-            self._strike()
+            if self._pending:
+                self._strike()
 
 
 shield = Shield()

@@ -79,11 +79,16 @@ class _Answer(NamedTuple):
     watched: tuple[tuple[str, object], ...]  # directories in which a missing module may turn up
 
     def is_fresh(self) -> bool:
-        return (
-            all(entry.is_fresh() for entry in self.entries)
-            and (self.loaded is None or self.loaded == len(sys.modules))
-            and (self.path is None or self.path == tuple(sys.path))
-            and all(stamp is not None and _written(where) == stamp for where, stamp in self.watched)
+        for entry in self.entries:  # asked at each call, so the usual case is here, and no generator
+            stamp = entry.place.stamp
+            usual = stamp is not None and getattr(sys.modules.get(entry.carried.name), "__spec__", None) is stamp
+            if not usual and not entry.is_fresh():
+                return False
+        for where, stamp in self.watched:
+            if stamp is None or _written(where) != stamp:
+                return False
+        return (self.loaded is None or self.loaded == len(sys.modules)) and (
+            self.path is None or self.path == tuple(sys.path)
         )
 
 

@@ -61,7 +61,7 @@ def end(engine: Engine) -> None:
 
 def is_busy(pool: ComputePool) -> bool:
     """Whether a call of it has not ended yet."""
-    return pool._engine.reactor.busy()
+    return bool(pool._engine.reactor.busy())
 
 
 def in_order(pool: ComputePool, patience: float) -> bool:

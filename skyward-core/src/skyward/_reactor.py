@@ -62,7 +62,7 @@ class Reactor:
         self._guest: GuestLoop | None = None  # what of asyncio is turned with the sockets
         self._invited = False
         self._rounds = 0
-        self.busy: Callable[[], bool] = lambda: True  # whether anybody waits for what may arrive; set by the dispatcher
+        self.busy: Callable[[], int] = lambda: True  # whether anybody waits for what may arrive; set by the dispatcher
         self._resume = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -95,10 +95,11 @@ class Reactor:
 
     def now(self, function: Callable[[], None]) -> None:
         """Run ``function`` here if nobody is at work on the sockets, else as soon as whoever is has time for it."""
-        if self._turner == threading.get_ident():
+        here = threading.get_ident()
+        if self._turner == here:
             self._calls.append(function)
-        elif shield.covers_this_thread() and self._turning.acquire(blocking=False):
-            self._turner = threading.get_ident()
+        elif (shield.installed or shield.covers_this_thread()) and self._turning.acquire(blocking=False):
+            self._turner = here
             try:
                 self._calls.append(function)  # behind what may have been left there a moment ago
                 while self._calls:

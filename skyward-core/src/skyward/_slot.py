@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Buffer
 from typing import TYPE_CHECKING, Any
 
-from skyward.worker.protocol import Frame, Kind, encode, head_of, size_of
+from skyward.worker.protocol import END, TASK, Frame, Kind, encode, head_of, size_of
 
 if TYPE_CHECKING:
     from skyward._dispatcher import Dispatcher
@@ -55,15 +55,15 @@ class Connection:
                     self._greeting = frame
                 else:
                     self._slot.on_welcome(self, head_of(frame))
-        elif self._slot.listens_to(self):
+        elif self._slot.heard is self:
             self._slot.on_frame(frame)
 
     def on_lost(self, error: Exception | None) -> None:
         """The connection has ended."""
         with self._slot.dispatcher.lock:
-            if self._slot.listens_to(self):
+            if self._slot.heard is self:
                 self._slot.go_away()  # first: what is caught up with may end a task, and another one could be given
-        if self._slot.listens_to(self):
+        if self._slot.heard is self:
             self._slot.catch_up()
         with self._slot.dispatcher.lock:
             self.lost = True
@@ -81,7 +81,7 @@ class SlotClient:
     def __init__(self, key: SlotKey, dispatcher: Dispatcher) -> None:
         self.key = key
         self.dispatcher = dispatcher
-        self._connection: Connection | None = None
+        self.heard: Connection | None = None  # the present connection; no other one is listened to
         self._link: Link | None = None
         self._open = False  # whether the present connection has brought its greeting, so that tasks may be sent
         self._generation: int | None = None
@@ -124,9 +124,9 @@ class SlotClient:
                 parts += encode(Kind.FORGET, head=(oldest,))
             payload = encoded.payload
             parts += encode(Kind.FUNCTION, head=(encoded.digest,), buffers=[payload.data, *payload.buffers])
-        head = (sequence, encoded.digest, self._received, self._lines, ahead)
-        parts += encode(Kind.TASK, task.number, head, [task.payload.data, *task.payload.buffers])
-        self._link.send(parts)
+        head = TASK.pack(sequence, self._received, self._lines, ahead, encoded.digest)
+        buffers: list[Buffer] = [task.payload.data, *task.payload.buffers]
+        self._link.send([*parts, *encode(Kind.TASK, task.number, buffers=buffers, raw_head=head)])
 
     def meet_at(self, head: tuple[str, int]) -> None:
         """Tell the slot where node 0 is from now on; the tasks that are sent later know. The lock is held."""
@@ -157,41 +157,18 @@ class SlotClient:
         """A frame of the slot has arrived that is no greeting."""
         if self._late:
             self._late.append(frame)
-        else:
-            self._take(frame)
-
-    def raw_came(self, number: int) -> None:
-        """A raw line of this slot has come by way of the supervisor, who numbers them."""
-        self._raw_lines = max(self._raw_lines, number)
-        if self._late and head_of(self._late[0])[3] <= self._raw_lines:
-            self._go_on()
-
-    def catch_up(self) -> None:
-        """Wait for raw lines no longer: a connection has ended, or they take too long."""
-        while self._late:
-            self._raw_lines = head_of(self._late[0])[3]
-            self._go_on()
-
-    def _go_on(self) -> None:
-        """Take what is late, up to the next report that has to wait."""
-        late, self._late = self._late, deque()
-        while late and not self._late:
-            self._take(late.popleft())
-        self._late += late
-
-    def _take(self, frame: Frame) -> None:
+            return
         match frame.kind:
             case Kind.RESULT | Kind.FAILURE:
-                head = head_of(frame)
-                sequence, _, _, raw_lines = head
+                sequence, raw_lines, seconds, how = END.unpack(frame.head)
                 if raw_lines > self._raw_lines:  # written before the task ended, and so to be told before it
                     self._late.append(frame)
                     self.dispatcher.later(_RAW_PATIENCE, self.catch_up)
                     return
                 self._received = max(self._received, sequence)
-                if size_of(frame.buffers[0]) >= _ACK_AT_ONCE or len(frame.buffers) > 1:
+                if len(frame.buffers) > 1 or size_of(frame.buffers[0]) >= _ACK_AT_ONCE:
                     self._acknowledge()
-                self.dispatcher.ended(self, sequence, frame, head)
+                self.dispatcher.ended(self, sequence, frame, seconds, how)
             case Kind.LOG:
                 head = head_of(frame)
                 self._line(head[4])
@@ -199,6 +176,25 @@ class SlotClient:
             case Kind.EVENT:
                 self._line(head_of(frame)[0])
                 self.dispatcher.emitted(frame)
+
+    def raw_came(self, number: int) -> None:
+        """A raw line of this slot has come by way of the supervisor, who numbers them."""
+        self._raw_lines = max(self._raw_lines, number)
+        if self._late and END.unpack(self._late[0].head)[1] <= self._raw_lines:
+            self._go_on()
+
+    def catch_up(self) -> None:
+        """Wait for raw lines no longer: a connection has ended, or they take too long."""
+        while self._late:
+            self._raw_lines = END.unpack(self._late[0].head)[1]
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take what is late, up to the next report that has to wait."""
+        late, self._late = self._late, deque()
+        while late and not self._late:
+            self.on_frame(late.popleft())
+        self._late += late
 
     def _line(self, number: int) -> None:
         self._lines = number
@@ -216,23 +212,19 @@ class SlotClient:
         """What is to listen to the next connection."""
         return Connection(self)
 
-    def listens_to(self, connection: Connection) -> bool:
-        """Whether this connection is the present one."""
-        return connection is self._connection
-
     def connected(self, connection: Connection, link: Link) -> None:
         """A connection is there; nothing is sent on it before the slot has said what it holds."""
         if self._link is not None:
             self._link.close()
         self.go_away()
-        self._connection, self._link, self._successor = connection, link, None
+        self.heard, self._link, self._successor = connection, link, None
         self._late.clear()  # not acknowledged, so it will be sent again
 
     def disconnected(self, connection: Connection) -> None:
         """A connection has ended."""
-        if connection is self._connection:
+        if connection is self.heard:
             self.go_away()
-            self._connection, self._link, self._successor = None, None, None
+            self.heard, self._link, self._successor = None, None, None
             if self._death is not None:
                 self._settle()
 
@@ -245,7 +237,7 @@ class SlotClient:
     def on_welcome(self, connection: Connection, holdings: dict[str, Any]) -> None:
         """The slot has told what it holds."""
         generation = holdings["generation"]
-        if connection is not self._connection or generation <= self._buried:
+        if connection is not self.heard or generation <= self._buried:
             return
         if self._generation not in (None, generation):
             self._successor = holdings  # the supervisor's word on the one before is on its way
@@ -319,7 +311,7 @@ class SlotClient:
         """Close the link and return what was still out."""
         if self._link is not None:
             self._link.close()
-            self._connection = self._link = None
+            self.heard = self._link = None
         self._generation = self._death = None
         flying = list(self._flying.values())
         self._flying.clear()

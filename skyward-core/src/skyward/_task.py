@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from skyward import _codec
 from skyward.errors import SerializationError
+from skyward.worker.protocol import UNPICKLABLE
 
 if TYPE_CHECKING:
     from skyward._modules import Bundle
@@ -91,10 +92,10 @@ class Task:
             failed.__cause__ = error
             return None, failed
 
-    def fail(self, frame: Frame, how: str) -> None:
+    def fail(self, frame: Frame, how: int) -> None:
         """Take in the report of a failure."""
         node, slot = self.place
-        if how == "unpicklable":
+        if how == UNPICKLABLE:
             path, reason = pickle.loads(frame.buffers[0])
             message = f"the result of {self.name} cannot be pickled: {path}: {reason}"
             self.error = SerializationError(message, path=path, node=node, slot=slot)

@@ -41,6 +41,7 @@ _LONGEST = 256 << 10
 """A longer packet is left to asyncssh, which refuses it."""
 _START = struct.Struct("!BBII")
 """Of a packet: bytes of padding at its end, kind, channel, bytes of data."""
+_OVERHEAD = _START.size
 _COUNT = struct.Struct("!I")
 
 
@@ -169,7 +170,7 @@ class Lane:
         """Send data to the channel that has this number there."""
         ssh = self._ssh
         cipher = self._out.cipher
-        size = _START.size + len(data)
+        size = _OVERHEAD + len(data)
         padding = -size % _BLOCK
         if padding < _LEAST_PADDING:
             padding += _BLOCK
@@ -237,7 +238,13 @@ class Lane:
                     begin = after
                     return
                 begin = after
-                _deliver(*short)
+                chan, data = short
+                window = chan._recv_window - len(data)
+                if chan._recv_paused or chan._send_state != "open" or window < chan._init_recv_window / 2:
+                    chan._accept_data(data)  # there is more to do than to pass it on
+                else:
+                    chan._recv_window = window
+                    chan._session.data_received(data, None)
         finally:  # what is left of the bytes goes to the front
             self._filled = end - begin
             if begin and self._filled:
@@ -264,24 +271,14 @@ class Lane:
             plain = self._in.gcm.decrypt(cipher._iv, self._space[middle:after], self._space[begin:middle])
         except InvalidTag:
             return None
-        if len(plain) < _START.size:
+        if len(plain) < _OVERHEAD:
             return None
         padding, kind, number, size = _START.unpack_from(plain)
         chan = self._channels.get(number)
         if kind != _DATA or chan is None or chan._recv_state != "open" or size > chan._recv_window:
             return None
-        if size != len(plain) - _START.size - padding:
+        if size != len(plain) - _OVERHEAD - padding:
             return None
         cipher._update_iv()
         ssh._recv_seq = (ssh._recv_seq + 1) & 0xFFFFFFFF
-        return chan, memoryview(plain)[_START.size : _START.size + size]
-
-
-def _deliver(chan: Any, data: memoryview) -> None:
-    """Pass data on as the channel does, or by it when there is more to do than that."""
-    window = chan._recv_window - len(data)
-    if chan._recv_paused or chan._send_state != "open" or window < chan._init_recv_window / 2:
-        chan._accept_data(data)
-    else:
-        chan._recv_window = window
-        chan._session.data_received(data, None)
+        return chan, memoryview(plain)[_OVERHEAD : _OVERHEAD + size]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
-from collections.abc import Buffer, Sequence
+from collections.abc import Buffer, Callable, Sequence
+from typing import Any
 
 import asyncssh
 
@@ -40,6 +42,7 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
         self._pulse = pulse
         self._greeting = greeting
         self._chan: asyncssh.SSHUNIXChannel[bytes] | None = None
+        self._put: Callable[[Any], None]  # writes to the channel
         self._receiver: Receiver | None = None
         self._reader = FrameReader()
         self._queue: deque[Sequence[Buffer]] = deque()
@@ -70,20 +73,18 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
             return
         try:
             while queue and not self._full:
-                self._write(chan, queue.popleft())
+                parts = queue.popleft()
+                if len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) <= _PIECE and not queue:  # as mostly
+                    self._put(parts[0])
+                else:
+                    self._write(parts)
         except OSError:  # the channel is closing, and says so itself
             queue.clear()
         if self._closed and not queue:
             chan.close()
 
-    def _write(self, chan: asyncssh.SSHUNIXChannel[bytes], parts: Sequence[Buffer]) -> None:
+    def _write(self, parts: Sequence[Buffer]) -> None:
         """Give the channel the next piece; what is left goes back to the front of the queue."""
-        if len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) <= _PIECE and not self._queue:  # as mostly
-            if self._lane is None:
-                chan.write(parts[0])
-            else:
-                self._lane.write(chan, parts[0])
-            return
         first = memoryview(parts[0]).cast("B")
         rest = parts[1:]
         if len(first) > _PIECE:
@@ -101,13 +102,7 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
                 first = memoryview(b"".join(short))
         if rest:
             self._queue.appendleft(rest)
-        self._give(chan, first)
-
-    def _give(self, chan: asyncssh.SSHUNIXChannel[bytes], data: bytes | memoryview) -> None:
-        if self._lane is None:
-            chan.write(bytes(data))
-        else:
-            self._lane.write(chan, data)
+        self._put(first if self._lane is not None else bytes(first))
 
     def pause_writing(self) -> None:
         """The channel has enough for now."""
@@ -123,6 +118,7 @@ class ChannelLink(asyncssh.SSHUNIXSession[bytes]):
     def connection_made(self, chan: asyncssh.SSHUNIXChannel[bytes]) -> None:
         """The channel is open. What comes waits in it until somebody listens."""
         self._chan = chan
+        self._put = chan.write if self._lane is None else functools.partial(self._lane.write, chan)
         chan.pause_reading()
         chan.write(self._greeting)
         if self._lane is not None:

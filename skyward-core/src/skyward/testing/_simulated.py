@@ -12,7 +12,7 @@ from skyward.errors import NodeLost, UsageError
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
 from skyward.testing._loop import running_clock
 from skyward.worker import failure
-from skyward.worker.protocol import Frame, FrameReader, Kind, head_of
+from skyward.worker.protocol import END, RAISED, TASK, Frame, FrameReader, Kind, head_of
 
 if TYPE_CHECKING:
     from skyward.model.bootstrap import Step
@@ -131,8 +131,9 @@ class SimulatedNode:
                 link.say(Kind.RECALLED, (*head_of(frame), False))
             case Kind.TASK:
                 error = UsageError("simulated nodes run no tasks: make the cloud with nodes='local' to run some")
-                head = (head_of(frame)[0], 0.0, "raised", 0)
-                link.say(Kind.FAILURE, head, frame.number, [failure.encode(error)])
+                sequence, *_ = TASK.unpack(frame.head)
+                head = END.pack(sequence, 0, 0.0, RAISED)
+                link.hand_over(Frame(Kind.FAILURE, frame.number, 0, head, [failure.encode(error)]))
             case _:
                 pass
 
@@ -169,9 +170,12 @@ class _SimulatedLink:
 
     # for the node
 
-    def say(self, kind: Kind, head: object, number: int = 0, buffers: Sequence[Buffer] = ()) -> None:
-        """Have a frame arrive at the client."""
-        frame = Frame(kind, number, 0, pickle.dumps(head, 5), list(buffers))
+    def say(self, kind: Kind, head: object) -> None:
+        """Have a frame without buffers arrive at the client."""
+        self.hand_over(Frame(kind, 0, 0, pickle.dumps(head, 5), []))
+
+    def hand_over(self, frame: Frame) -> None:
+        """Have this frame arrive at the client."""
         self._soon(lambda: self._receiver.on_frame(frame))
 
     def lose(self, why: str) -> None:

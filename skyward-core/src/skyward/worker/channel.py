@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Buffer, Callable, Iterator
 
 from skyward.worker.greeting import greet, refuse, roomy
-from skyward.worker.protocol import Frame, FrameError, FrameReader, Kind, encode, head_of, size_of
+from skyward.worker.protocol import Frame, FrameError, FrameReader, Kind, encode, head_of
 
 __all__ = ["Channel"]
 
@@ -137,7 +137,9 @@ class Channel:
 
     def _take(self, frames: list[Frame]) -> None:
         for frame in frames:
-            if frame.kind == Kind.ACK:
+            if frame.kind == Kind.TASK:  # as most
+                self._frames.append(frame)
+            elif frame.kind == Kind.ACK:
                 self.acknowledge(*head_of(frame))
             elif frame.kind == Kind.RESUME:
                 self.acknowledge(*head_of(frame))
@@ -182,9 +184,14 @@ class Channel:
         if peer is None:
             return False
         if len(parts) == 1:  # as most are, and then it mostly goes out at once
-            parts = self._send_at_once(peer, parts[0])
-            if not parts:
+            whole = memoryview(parts[0]).cast("B")
+            try:
+                sent = peer.send(whole, _QUIETLY)
+            except OSError:  # met again below, and dealt with there
+                sent = 0
+            if sent == len(whole):
                 return True
+            parts = [whole[sent:]]
         for vector in _vectors(parts):
             pending = vector
             while pending:
@@ -199,15 +206,6 @@ class Channel:
                     return False
                 pending = _rest(pending, sent)
         return True
-
-    @staticmethod
-    def _send_at_once(peer: socket.socket, part: Buffer) -> list[Buffer]:
-        """Write what goes out without waiting; returns the rest."""
-        try:
-            sent = peer.send(part, _QUIETLY)
-        except OSError:  # the caller meets it again, and deals with it
-            return [part]
-        return [] if sent == size_of(part) else [memoryview(part).cast("B")[sent:]]
 
     def _writable(self, peer: socket.socket) -> bool:
         """Wait until the peer takes more; False when a newer client has replaced it meanwhile."""

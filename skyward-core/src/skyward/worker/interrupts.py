@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import signal
 import threading
+
+# As the signal module wraps them, they turn every number into an enum, which costs more than all else after a task.
+from _signal import getsignal, pthread_sigmask  # type: ignore[import-not-found]  # typeshed does not know it
 from types import FrameType, TracebackType
 
 from skyward.worker.page import Page
@@ -15,10 +18,6 @@ from skyward.worker.page import Page
 __all__ = ["Interrupts"]
 
 _SIGINT = frozenset({signal.SIGINT})
-
-# As the signal module wraps them, they turn every number into an enum, which costs more than all else after a task.
-_getsignal = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
-_pthread_sigmask = getattr(signal.pthread_sigmask, "__wrapped__", signal.pthread_sigmask)
 
 
 class Interrupts:
@@ -39,12 +38,12 @@ class Interrupts:
 
     def arm(self) -> None:
         """Install the handler again, since a task may have put its own in place."""
-        if _getsignal(signal.SIGINT) is not self._handler:
+        if getsignal(signal.SIGINT) is not self._handler:
             signal.signal(signal.SIGINT, self._handler)
 
     def unblock(self) -> None:
         """Let the signal in again, since a task may have blocked it: before the next task, with the handler armed."""
-        _pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+        pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
 
     def is_cancelled(self, sequence: int) -> bool:
         """Whether the client has cancelled this task."""

@@ -47,7 +47,7 @@ class Page:
     @property
     def running(self) -> int:
         """Sequence of the task that runs, 0 when the slot is idle."""
-        return self._get(_RUNNING)
+        return self._cells[_RUNNING >> 3]
 
     @property
     def task(self) -> int:
@@ -57,7 +57,7 @@ class Page:
     @property
     def cancelled(self) -> int:
         """Sequence of the task that was cancelled last."""
-        return self._get(_CANCELLED)
+        return self._cells[_CANCELLED >> 3]
 
     @property
     def recalled(self) -> list[int]:
@@ -85,7 +85,7 @@ class Page:
     @property
     def raw_lines(self) -> int:
         """Lines of raw output that the supervisor has forwarded, of all processes that have been this slot."""
-        return self._get(_RAW_LINES)
+        return self._cells[_RAW_LINES >> 3]
 
     @raw_lines.setter
     def raw_lines(self, value: int) -> None:
@@ -93,12 +93,9 @@ class Page:
 
     def start(self, sequence: int, task: int, *, ahead: bool) -> bool:
         """Slot: claim a task. False means that it was taken back, or has run already, and must not run."""
-        if not ahead:
-            return self._start(sequence, task)
-        with self.locked():
-            return self._get(_place(sequence)) != sequence and self._start(sequence, task)
-
-    def _start(self, sequence: int, task: int) -> bool:
+        if ahead:
+            with self.locked():
+                return self._get(_place(sequence)) != sequence and self.start(sequence, task, ahead=False)
         cells = self._cells
         if cells[_STARTED >> 3] >= sequence:
             return False

@@ -69,7 +69,7 @@ def dumps(value: Any) -> tuple[bytes, list[memoryview]]:
 
     Raises whatever pickling raises: ``TypeError``, ``pickle.PicklingError``, or what a class's own code raises.
     """
-    if is_plain(value):
+    if type(value) in _ATOMS or is_plain(value):
         return pickle.dumps(value, PROTOCOL), []
     kind = type(value)
     if kind is tuple:

@@ -6,8 +6,9 @@ A frame is a fixed header, a small head, the lengths of its buffers, and the buf
     head | buffer lengths, 8 bytes each | buffers
 
 ``number`` is the task's number where there is one. All integers are big-endian. The head of ``HELLO`` is the raw
-token; every other head is a pickle, and is read only after the token was accepted. A frame that is malformed, too
-large or of another version raises :class:`FrameError`, upon which either end closes the connection.
+token. Those of a task and of its end are packed integers, since each call has both; every other one is a pickle, and
+is read only after the token was accepted. A frame that is malformed, too large or of another version raises
+:class:`FrameError`, upon which either end closes the connection.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from enum import IntEnum
 from typing import Any, Final
 
 __all__ = [
+    "END",
     "HEADER",
+    "RAISED",
+    "TASK",
+    "UNPICKLABLE",
     "VERSION",
     "Frame",
     "FrameError",
@@ -38,6 +43,18 @@ MAGIC: Final = b"SKY"
 VERSION: Final = 1
 HEADER: Final = struct.Struct("!3sBBBHQIIQ")
 
+TASK: Final = struct.Struct("!QQQ?16s")
+"""The head of a task: its sequence, the sequence and the lines that were acknowledged, whether it is sent ahead, and
+the function's digest."""
+END: Final = struct.Struct("!QQdB")
+"""The head of a result or a failure: the task's sequence, the raw lines to be told before it, the seconds that it took,
+and how it failed."""
+RAISED: Final = 1
+"""Of an `END`: the report is of an exception."""
+UNPICKLABLE: Final = 2
+"""Of an `END`: the report says what of the result cannot be pickled."""
+
+_SIZE: Final = HEADER.size
 _LENGTH: Final = struct.Struct("!Q")
 
 MAX_GREETING: Final = 1 << 10
@@ -64,9 +81,9 @@ class Kind(IntEnum):
     HELLO = 1  # c -> s, v   the token
     WELCOME = 2  # s, v -> c   what the peer already holds
     REFUSED = 3  # s, v -> c   why the connection is closed
-    TASK = 10  # c -> s       (sequence, digest, acknowledged sequence, acknowledged lines, ahead)
-    RESULT = 11  # s -> c       (sequence, seconds)
-    FAILURE = 12  # s -> c       (sequence, seconds)
+    TASK = 10  # c -> s       `TASK`
+    RESULT = 11  # s -> c       `END`
+    FAILURE = 12  # s -> c       `END`
     LOG = 13  # s, v -> c    (line, stream, timestamp, slot, number of the line)
     FUNCTION = 14  # c -> s       (digest,)
     MODULES = 15  # c -> s       (digest,)
@@ -107,7 +124,7 @@ class Frame:
 
 
 def head_of(frame: Frame) -> Any:
-    """Unpickle a frame's head. Call it only on frames of a peer whose token was accepted."""
+    """Unpickle a frame's head, if it is a pickle. Call it only on frames of a peer whose token was accepted."""
     return pickle.loads(frame.head)
 
 
@@ -123,9 +140,8 @@ def encode(
         return [HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 0, 0) + packed]
     if len(buffers) == 1 and type(only := buffers[0]) is bytes and len(only) <= _SMALL:  # most tasks and results
         size = len(only)
-        return [
-            HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 1, size) + packed + _LENGTH.pack(size) + only
-        ]
+        start = HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 1, size)
+        return [b"".join((start, packed, _LENGTH.pack(size), only))]
     lengths = [size_of(buffer) for buffer in buffers]
     body = sum(lengths)
     start = HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), len(lengths), body) + packed
@@ -170,6 +186,7 @@ class FrameReader:
 
     __slots__ = (
         "_body",
+        "_bytes",
         "_direct",
         "_end",
         "_filled",
@@ -186,7 +203,8 @@ class FrameReader:
 
     def __init__(self, *, greeting: bool = False) -> None:
         self._greeting = greeting
-        self._scratch = memoryview(bytearray(_SCRATCH))
+        self._bytes = bytearray(_SCRATCH)  # whose slices are copies, and cheaper than copies of slices
+        self._scratch = memoryview(self._bytes)
         self._start = 0
         self._end = 0
         self._frame: tuple[int, int, int] | None = None
@@ -205,7 +223,8 @@ class FrameReader:
             return self._direct[self._filled :]
         if self._start == self._end:
             self._start = self._end = 0
-        elif self._end > _SCRATCH - _SMALL:
+            return self._scratch
+        if self._end > _SCRATCH - _SMALL:
             count = self._end - self._start
             self._scratch[:count] = bytes(self._scratch[self._start : self._end])
             self._start, self._end = 0, count
@@ -239,7 +258,7 @@ class FrameReader:
         if need <= _SMALL:
             if available < need:
                 return False
-            piece: Buffer = bytearray(self._scratch[self._start : self._start + need])
+            piece: Buffer = self._bytes[self._start : self._start + need]
             self._start += need
             self._piece(piece, frames)
             return True
@@ -267,20 +286,37 @@ class FrameReader:
 
     def _header(self, frames: list[Frame]) -> bool:
         """Consume a header, with the whole frame if it is a small one; False when more bytes are needed first."""
-        available = self._end - self._start
-        if available < HEADER.size:
+        raw, start = self._bytes, self._start
+        available = self._end - start
+        if available < _SIZE:
             return False
-        magic, version, kind, flags, _, number, head, count, body = HEADER.unpack_from(self._scratch, self._start)
+        magic, version, kind, flags, _, number, head, count, body = HEADER.unpack_from(raw, start)
         if magic != MAGIC:
             raise FrameError("the peer does not speak Skyward's protocol")
         if version != VERSION:
             raise FrameError(f"the peer speaks version {version} of the protocol, this end version {VERSION}")
         if count <= 1 and head + body <= _SMALL and not self._greeting and (count or not body):  # most frames
-            size = HEADER.size + head + (_LENGTH.size + body if count else 0)
+            size = _SIZE + head + (_LENGTH.size + body if count else 0)
             if available < size:
                 return False
-            frames.append(self._whole(kind, number, flags, head, size))
+            middle, end = start + _SIZE + head, start + size
+            buffers: list[Buffer] = []
+            if count:
+                if _LENGTH.unpack_from(raw, middle)[0] != body:
+                    raise FrameError("a frame's buffers do not add up to its body")
+                buffers.append(raw[end - body : end])
+            self._start = end
+            self._small_frames += 1
+            if self._small_frames > _SPARE_FOR:
+                self._spare = None
+            frames.append(Frame(kind, number, flags, raw[middle - head : middle], buffers))
             return True
+        self._begin()
+        return True
+
+    def _begin(self) -> None:
+        """Consume a header alone: the rest of the frame is taken piece by piece."""
+        _, _, kind, flags, _, number, head, count, body = HEADER.unpack_from(self._scratch, self._start)
         if self._greeting:
             if kind != Kind.HELLO or count or head > MAX_GREETING:
                 raise FrameError("the first frame is not a greeting")
@@ -294,22 +330,6 @@ class FrameReader:
         self._body = body
         self._lengths = [head, 8 * count] if count else [head]
         self._pieces = []
-        return True
-
-    def _whole(self, kind: int, number: int, flags: int, head: int, size: int) -> Frame:
-        """Take a small frame in one go: ``size`` bytes, of which ``head`` are the head's."""
-        scratch, middle = self._scratch, self._start + HEADER.size + head
-        end = self._start + size
-        buffers: list[Buffer] = []
-        if middle < end:
-            if _LENGTH.unpack_from(scratch, middle)[0] != end - middle - _LENGTH.size:
-                raise FrameError("a frame's buffers do not add up to its body")
-            buffers.append(bytearray(scratch[middle + _LENGTH.size : end]))
-        self._start = end
-        self._small_frames += 1
-        if self._small_frames > _SPARE_FOR:
-            self._spare = None
-        return Frame(kind, number, flags, bytes(scratch[middle - head : middle]), buffers)
 
     def _piece(self, piece: Buffer, frames: list[Frame]) -> None:
         """Take the next piece of the current frame: its head, its table of lengths, then its buffers."""

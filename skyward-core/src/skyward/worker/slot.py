@@ -20,14 +20,15 @@ from skyward.worker import context, failure, modules, pickling, streams
 from skyward.worker.channel import Channel
 from skyward.worker.interrupts import Interrupts
 from skyward.worker.page import Page
-from skyward.worker.protocol import Frame, Kind, encode, head_of
+from skyward.worker.protocol import END, RAISED, TASK, UNPICKLABLE, Frame, Kind, encode, head_of
 from skyward.worker.raw import RawEnd
 from skyward.worker.streams import NodeStream
 
 __all__ = ["Slot"]
 
-type _Outcome = tuple[Kind, str | None, float, list[Buffer]]
-"""The kind of frame that reports the end of a task, how it failed, the seconds that it took, and the report itself."""
+type _Outcome = tuple[Kind, int, float, list[Buffer]]
+"""The kind of frame that reports the end of a task, how it failed (0 if it did not), the seconds that it took, and the
+report itself."""
 
 
 class Slot:
@@ -103,7 +104,7 @@ class Slot:
                 self._cluster.head_addr, self._cluster.head_port = head_of(frame)
 
     def _task(self, frame: Frame) -> None:
-        sequence, digest, acknowledged, lines, ahead = head_of(frame)
+        sequence, acknowledged, lines, ahead, digest = TASK.unpack(frame.head)
         self._channel.acknowledge(acknowledged, lines)
         if not self._page.start(sequence, frame.number, ahead=ahead):
             return
@@ -113,40 +114,46 @@ class Slot:
         frame.buffers = []
         self._interrupts.arm()
         for stream in self._streams:
-            stream.drain()
+            if stream.touched:
+                stream.drain()
         self._raw.settle()
         # The raw lines come to the client by way of the supervisor: it is told how many to expect before the end.
-        parts = encode(kind, frame.number, (sequence, seconds, how, self._page.raw_lines), report)
+        head = END.pack(sequence, self._page.raw_lines, seconds, how)
+        parts = encode(kind, frame.number, buffers=report, raw_head=head)
         self._channel.send_result(sequence, parts, self._page.finish)
 
     def _outcome(self, sequence: int, digest: bytes, buffers: list[Buffer]) -> _Outcome:
         """Run the task; returns what reports how it ended."""
         begun = time.perf_counter()
         try:
-            function = self._function(digest)
-            args, kwargs = pickling.loads(buffers[0], buffers[1:])
+            held = self._functions[digest]
+            function = held.function
+            if function is None:
+                function = held.function = _loaded(held.buffers)
+            args, kwargs = pickle.loads(buffers[0], buffers=buffers[1:])
             buffers.clear()
             try:
                 self._interrupts.open(sequence)
                 result = function(*args, **kwargs)
             finally:
                 self._interrupts.shut()
-            self._end_copies(None)
+            if os.getpid() != self._pid:
+                self._end_copy(None)
         except BaseException as error:  # noqa: BLE001  every way that a task can end is reported
             self._interrupts.shut()  # again: the interrupt may have struck in the line above
-            self._end_copies(error)
+            if os.getpid() != self._pid:
+                self._end_copy(error)
             seconds = time.perf_counter() - begun
             cancelled = isinstance(error, KeyboardInterrupt) and self._interrupts.is_cancelled(sequence)
-            return Kind.FAILURE, "raised", seconds, [failure.encode(error, cancelled=cancelled)]
+            return Kind.FAILURE, RAISED, seconds, [failure.encode(error, cancelled=cancelled)]
         return self._result(time.perf_counter() - begun, result)
 
-    def _end_copies(self, error: BaseException | None) -> None:
-        """End this process if it is a copy of the slot that the task has made by ``os.fork`` and let run on to here.
+    @staticmethod
+    def _end_copy(error: BaseException | None) -> None:
+        """End this process, a copy of the slot that the task has made by ``os.fork`` and let run on to here.
 
         The result is the slot's alone to send.
         """
-        if os.getpid() == self._pid:
-            return
         code = 0
         if isinstance(error, SystemExit):
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -163,16 +170,8 @@ class Slot:
             from skyward.worker.unpicklable import unpicklable_path
 
             found = unpicklable_path(result, "result") or ("result", f"{type(error).__name__}: {error}")
-            return Kind.FAILURE, "unpicklable", seconds, [pickle.dumps(found)]
-        return Kind.RESULT, None, seconds, [data, *buffers]
-
-    def _function(self, digest: bytes) -> Callable[..., Any]:
-        held = self._functions[digest]
-        if held.function is None:
-            loaded = pickling.loads(held.buffers[0], held.buffers[1:])
-            held.function = getattr(loaded, "__skyward_local__", loaded)
-        function: Callable[..., Any] = held.function
-        return function
+            return Kind.FAILURE, UNPICKLABLE, seconds, [pickle.dumps(found)]
+        return Kind.RESULT, 0, seconds, [data, *buffers]
 
     def _emit_line(self, line: str, stream: str, timestamp: float) -> None:
         task = self._cluster.task_id or 0
@@ -186,3 +185,10 @@ class Slot:
         data, buffers = pickling.dumps(event)
         with self._interrupts:
             self._channel.send_output(lambda count: encode(Kind.EVENT, task, (count,), [data, *buffers]))
+
+
+def _loaded(buffers: list[Buffer]) -> Callable[..., Any]:
+    """The function that came in a frame."""
+    loaded = pickling.loads(buffers[0], buffers[1:])
+    function: Callable[..., Any] = getattr(loaded, "__skyward_local__", loaded)
+    return function

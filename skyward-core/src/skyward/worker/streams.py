@@ -57,7 +57,7 @@ class NodeStream(io.TextIOBase):
         self._local = threading.local()
         self._lanes: list[_Lane] = []
         self._lanes_lock = threading.RLock()
-        self._touched = False  # whether anything was written since the last drain
+        self.touched = False  # whether anything was written since the last drain
         self._buffer = _ByteStream(self)
         self.mode = "w"
 
@@ -124,9 +124,7 @@ class NodeStream(io.TextIOBase):
 
     def drain(self) -> None:
         """Give out every thread's unfinished line. A task has ended: what comes next belongs to another one."""
-        if not self._touched:
-            return
-        self._touched = False
+        self.touched = False
         with self._lanes_lock:
             lanes = list(self._lanes)
         for lane in lanes:
@@ -135,7 +133,7 @@ class NodeStream(io.TextIOBase):
 
     def _process(self, data: bytes | None) -> None:
         lane = self._lane()
-        self._touched = True
+        self.touched = True
         lane.late.append(data)
         if lane.busy:
             # A signal handler writes while its own thread is in here: the outer call takes it along.
