@@ -14,30 +14,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import evolve
 
 from skyward import _clock
-from skyward._asking import all_of, ask, bug, let_go, seen_through, shielded, together
+from skyward._approach import Approach
+from skyward._asking import all_of, seen_through, shielded, together
 from skyward._books import Books
 from skyward._buying import Buyer
-from skyward._configuration import configured
 from skyward._deadline import Deadline
 from skyward._fleet import Fleet
 from skyward._hooks import Hooks
 from skyward._market import Identify, Market
-from skyward._node import Node
 from skyward._reap import tidy
 from skyward._rendezvous import Rendezvous
 from skyward._substitutes import Substitutes
-from skyward._watch import unreachable
 from skyward.errors import ProvisioningError, ProvisionTimeout, SkywardError, UsageError
 from skyward.model.events import (
-    BootstrapPhase,
-    BootstrapStarting,
     ClusterProvisioned,
     ClusterReady,
     Error,
     InfraCreating,
-    InstanceBootstrapped,
     InstanceStopping,
-    NodeReady,
     NodeReplaced,
 )
 
@@ -46,10 +40,9 @@ if TYPE_CHECKING:
     from skyward._dispatcher import Dispatcher
     from skyward._events import EventBus
     from skyward._fleet import Machine
-    from skyward._market import Seller
+    from skyward._node import Node
     from skyward._options import PoolOptions
     from skyward._reactor import Reactor
-    from skyward.spi.transport import Interpreter, Transport
 
 __all__ = ["Road"]
 
@@ -77,7 +70,6 @@ class Road:
         self._options = options
         self._hooks = Hooks() if hooks is None else hooks
         self._events = events
-        self._reactor = reactor
         self._dispatcher = dispatcher
         self._token = secrets.token_bytes(32)
         self._books = Books(self.pool_id, events, cost)
@@ -87,8 +79,15 @@ class Road:
         )
         self._deadline = Deadline(self._fleet, dispatcher, self._books.extended, options.limits)
         self._books.deadline = self._deadline
-        self._transports: dict[tuple[int, str], tuple[Seller, Transport]] = {}  # by node and id: two may have one id
         self._rendezvous = Rendezvous(lambda: list(dispatcher.nodes.values()))
+        self._approach = Approach(
+            self.pool_id,
+            events,
+            reactor,
+            dispatcher=dispatcher,
+            deadline=self._deadline,
+            rendezvous=self._rendezvous,
+        )
         self._early: list[tuple[Node, str]] = []
         self._working: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
@@ -191,7 +190,7 @@ class Road:
     def _substitutes(self) -> Substitutes:
         assert self._market is not None
 
-        return Substitutes(self._market, self._fleet, self._events, self._let_go, self._deadline.over)
+        return Substitutes(self._market, self._fleet, self._events, self._approach.let_go, self._deadline.over)
 
     async def _bring(self, machine: Machine, substitutes: Substitutes, instead_of: str | None = None) -> Node:
         """Make a machine ready, or another one in its place. ``instead_of`` is the id of the one before it."""
@@ -201,7 +200,8 @@ class Road:
             nonlocal before
             earlier, before = before, machine.instance.id
             machine = await self._running(machine)
-            node = await self._fleet.make_ready(machine, self._ready(machine))
+            work = self._approach.ready(machine, self._options, self._hooks, self.lease)
+            node = await self._fleet.make_ready(machine, work)
             if earlier is not None:
                 self._events.emit(NodeReplaced(node.index, earlier, node.instance.id))
             return node
@@ -230,49 +230,6 @@ class Road:
         self._books.running(machine)
         return machine
 
-    async def _ready(self, machine: Machine) -> Node:
-        """Bootstrap one machine, start its slots, and let it take tasks."""
-        seller, instance = machine.seller, machine.instance
-        steps = await self._hooks.extra_steps(self._options.spec.image, instance)
-        try:
-            transport: Transport = seller.session.transport(instance, self._reactor)
-        except SkywardError:
-            raise
-        except Exception as error:
-            raise bug(seller.provider, "transport", error) from error
-        self._transports[instance.node, instance.id] = (seller, transport)
-        self._events.emit(BootstrapStarting(instance.id))
-
-        def report(step: str, state: Any, seconds: float | None) -> None:
-            self._events.emit(BootstrapPhase(instance.id, step, state, seconds))
-
-        async def prepared() -> Interpreter:
-            try:
-                return await transport.bootstrap(self._options.spec.image, report, steps)
-            except ConnectionError as error:
-                raise unreachable(instance.id, seller, error) from error
-
-        interpreter = await ask(seller.provider, "bootstrap", prepared())
-        self._events.emit(InstanceBootstrapped(instance.id))
-        cluster = await self._rendezvous.cluster(instance.node)
-        configuration = configured(self._options, self.pool_id, cluster, machine.offer)
-        node = Node(instance.node, instance, transport, self._dispatcher, self.lease)
-        node.on_return = self._rendezvous.look_again
-        self._dispatcher.nodes[instance.node] = node
-        try:
-            await self._deadline.catch_up(machine, node)
-            await node.start(interpreter, configuration, self._options.spec.concurrency)
-            self._deadline.arrived(machine)
-        except BaseException as error:
-            if self._dispatcher.nodes.get(instance.node) is node:
-                del self._dispatcher.nodes[instance.node]
-            node.close()
-            if isinstance(error, OSError) and not isinstance(error, SkywardError):  # it was reached a moment ago
-                raise ProvisioningError(str(unreachable(instance.id, seller, error))) from error
-            raise
-        self._events.emit(NodeReady(instance.node, instance.id))
-        return node
-
     # while tasks run
 
     async def replace(self, lost: Node, note: Callable[[], None]) -> None:
@@ -287,7 +244,7 @@ class Road:
     async def _replace(self, lost: Node, note: Callable[[], None]) -> None:
         assert self._market is not None
         old = [machine for machine in self._fleet.machines if machine.instance.id == lost.instance.id]
-        await self._let_go(lost.index, lost.instance.id)
+        await self._approach.let_go(lost.index, lost.instance.id)
         try:
             await self._fleet.end(old)
         except ProvisioningError as error:
@@ -315,14 +272,14 @@ class Road:
         """End what was bought for a node in vain."""
         vain = [each for each in self._fleet.machines if each.instance.node == index and each not in others]
         for machine in vain:
-            await self._let_go(index, machine.instance.id)
+            await self._approach.let_go(index, machine.instance.id)
         await self._fleet.end(vain)
 
     async def finish(self, node: Node) -> None:
         """End the machine of a node whose time is over, and prove it, so that it costs nothing from now on."""
         with contextlib.suppress(UsageError), self._work():
             over = [machine for machine in self._fleet.machines if machine.instance.id == node.instance.id]
-            await self._let_go(node.index, node.instance.id)
+            await self._approach.let_go(node.index, node.instance.id)
             await self._fleet.end(over)
 
     async def extend(self, deadline: float) -> None:
@@ -373,7 +330,7 @@ class Road:
             steps.push_async_callback(self._end_machines)
             for machine in self._fleet.machines:
                 self._events.emit(InstanceStopping(machine.instance.id))
-            await all_of(self._let_go(*which) for which in list(self._transports))
+            await all_of(self._approach.let_go(*which) for which in self._approach.open)
 
     async def _stop_tidying(self) -> None:
         """What dead clients left is for the next pool if it takes that long. What went wrong is of no matter here."""
@@ -391,11 +348,3 @@ class Road:
             self._events.emit(Error(str(error)))
             raise
         self._proven = True
-
-    async def _let_go(self, node: int, instance_id: str) -> None:
-        """Close the road to a machine. What goes wrong is logged: the machine is ended in any case."""
-        seller, transport = self._transports.get((node, instance_id), (None, None))
-        if seller is None or transport is None:
-            return
-        await let_go(seller.provider, f"transport.close of {instance_id}", transport.close)
-        self._transports.pop((node, instance_id), None)  # only now: whoever is interrupted here has not closed it
