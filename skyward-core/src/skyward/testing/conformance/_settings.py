@@ -109,7 +109,7 @@ class SettingsRules(ProviderRules):
         provider: object = account.provider
         if not isinstance(provider, Checkable):
             skip("the settings have no check()")
-        found: object = await asked("check", provider.check, account.patience)
+        found = cast("object", await asked("check", provider.check, account.patience))
         if not isinstance(found, Sequence) or not found or not all(isinstance(each, Finding) for each in found):
             raise Broken(f"check returned {found!r}; return a Finding for each thing that was looked at")
         for each in cast("Sequence[Finding]", found):
