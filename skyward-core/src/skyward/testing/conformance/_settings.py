@@ -110,9 +110,10 @@ class SettingsRules(ProviderRules):
         if not isinstance(provider, Checkable):
             skip("the settings have no check()")
         found = cast("object", await asked("check", provider.check, account.patience))
-        if not isinstance(found, Sequence) or not found or not all(isinstance(each, Finding) for each in found):
+        findings = list(cast("Sequence[object]", found)) if isinstance(found, Sequence) else []
+        if not findings or not all(isinstance(each, Finding) for each in findings):
             raise Broken(f"check returned {found!r}; return a Finding for each thing that was looked at")
-        for each in cast("Sequence[Finding]", found):
+        for each in cast("list[Finding]", findings):
             check(
                 each.subject and each.level in ("ok", "warning", "problem"),
                 f"{each!r} is no finding; give it a subject, and 'ok', 'warning' or 'problem' as its level",
