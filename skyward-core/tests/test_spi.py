@@ -37,6 +37,7 @@ VALUES = [
     spi.LaunchRequest(offer=offer(), nodes=(0, 1), spec=ComputeSpec(nodes=2, image=sky.Image())),
     spi.Interpreter(python="/usr/bin/python3", front=("/a",)),
     spi.SshAddress(host="10.0.0.1", port=2222, host_key="ssh-ed25519 AAAA", key=spi.KeyPair("PRIVATE", "PUBLIC")),
+    spi.SshProxy(command=("lead", "there"), environment={"TOKEN": "PRIVATE"}),
 ]
 
 
@@ -57,7 +58,8 @@ def test_the_token_of_a_pool_is_shown_by_no_repr() -> None:
 def test_a_private_key_is_shown_by_no_repr() -> None:
     pair = spi.KeyPair("PRIVATE", "PUBLIC")
     address = spi.SshAddress(host="there", username="root", port=2222, key=pair)
-    assert "PRIVATE" not in f"{pair!r} {address!r} {address}"
+    proxy = spi.SshProxy(command=("lead",), environment={"TOKEN": "PRIVATE"})
+    assert "PRIVATE" not in f"{pair!r} {address!r} {address} {proxy!r} {proxy}"
     assert str(address) == "root@there:2222"
 
 

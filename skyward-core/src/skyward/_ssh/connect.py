@@ -11,16 +11,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncssh
-from attrs import frozen
+from attrs import evolve, frozen
 
 from skyward._ssh.ciphers import cipher_order, is_authenticated
 from skyward._ssh.hostkeys import HostKeys
 from skyward._ssh.keys import locked
+from skyward._ssh.proxy import Program, running
 from skyward._ssh.pulse import COUNT, INTERVAL, Pulse
 from skyward._ssh.settings import Settings, config_files, settings_of
 from skyward.errors import ConfigurationError
 from skyward.model.first_boot import WORD
-from skyward.model.ssh import SshAddress
+from skyward.model.ssh import SshAddress, SshProxy
 
 __all__ = ["Connection", "Denied", "Hopeless", "connect"]
 
@@ -48,13 +49,14 @@ class Denied(ConnectionError):
 
 @frozen(eq=False)
 class Connection:
-    """A connection to a machine, its pulse, and the connections to the hosts that it goes through."""
+    """A connection to a machine, its pulse, and the connections to the hosts or the program that it goes through."""
 
     ssh: asyncssh.SSHClientConnection
     pulse: Pulse
     hops: tuple[asyncssh.SSHClientConnection, ...]
     is_direct: bool
     """Whether it goes over a TCP connection of its own, and not through a host or a program."""
+    program: Program | None = None
 
     @property
     def is_open(self) -> bool:
@@ -64,6 +66,8 @@ class Connection:
     async def close(self) -> None:
         """Close all of it, and wait for that."""
         await _close(self.ssh, *reversed(self.hops))
+        if self.program is not None:
+            await self.program.close()
 
 
 async def _close(*connections: asyncssh.SSHClientConnection) -> None:
@@ -74,8 +78,13 @@ async def _close(*connections: asyncssh.SSHClientConnection) -> None:
             await each.wait_closed()
 
 
-async def connect(address: SshAddress, keys: HostKeys) -> Connection:
+async def connect(address: SshAddress, keys: HostKeys, proxy: SshProxy | None = None) -> Connection:
     """Connect and log in. Host keys are always verified.
+
+    Args:
+        address: where the machine is.
+        keys: those that it may show.
+        proxy: a program that leads there, which goes before what the user's configuration says of the way.
 
     Raises:
         ConnectionError: it cannot be reached now; ``Denied`` when it is there and does not let this client in.
@@ -84,22 +93,41 @@ async def connect(address: SshAddress, keys: HostKeys) -> Connection:
     """
     files = config_files(address.config)
     settings = settings_of(address.host, address.port, address.username, files)
+    if proxy is not None:
+        settings = evolve(settings, jump=(), proxy_command="")
+        async with running(proxy) as program:
+            return await _connection(address, settings, keys, program=program)
     hops = await _hops(settings, depth=0)
     try:
-        ssh = await _log_in(address, settings, keys, hops)
-        try:
-            say = await _prepare(ssh)
-        except BaseException:
-            await _close(ssh)
-            raise
-        return Connection(ssh, Pulse(ssh, say), hops, is_direct=not hops and not settings.proxy_command)
+        return await _connection(address, settings, keys, hops)
     except BaseException:
         await _close(*reversed(hops))
         raise
 
 
+async def _connection(
+    address: SshAddress,
+    settings: Settings,
+    keys: HostKeys,
+    hops: tuple[asyncssh.SSHClientConnection, ...] = (),
+    program: Program | None = None,
+) -> Connection:
+    ssh = await _log_in(address, settings, keys, hops, program)
+    try:
+        say = await _prepare(ssh)
+    except BaseException:
+        await _close(ssh)
+        raise
+    direct = not hops and program is None and not settings.proxy_command
+    return Connection(ssh, Pulse(ssh, say), hops, direct, program)
+
+
 async def _log_in(
-    address: SshAddress, settings: Settings, keys: HostKeys, hops: tuple[asyncssh.SSHClientConnection, ...]
+    address: SshAddress,
+    settings: Settings,
+    keys: HostKeys,
+    hops: tuple[asyncssh.SSHClientConnection, ...],
+    program: Program | None = None,
 ) -> asyncssh.SSHClientConnection:
     trusted = keys.trusted(settings)
     verifier = keys.client(trusted)
@@ -117,6 +145,7 @@ async def _log_in(
             # A server counts keys that it does not know, and ends the connection at the sixth: where it knows the
             # pool's key, those of the agent are not tried first.
             **({} if own is None else {"agent_path": None}),
+            **({} if program is None else {"sock": program.socket, "proxy_command": None}),
         )
     except asyncssh.HostKeyNotVerifiable as error:
         raise Hopeless(keys.refusal(trusted, verifier, settings)) from error

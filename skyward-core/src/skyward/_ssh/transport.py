@@ -15,17 +15,17 @@ from skyward import _discovery, _payload
 from skyward._asking import persistently, together
 from skyward._guest_loop import on_loop
 from skyward._ssh import start
-from skyward._ssh.connect import Connection, Denied, Hopeless, connect
-from skyward._ssh.hostkeys import HostKeys
+from skyward._ssh.connect import Connection, Denied, Hopeless
 from skyward._ssh.lane import Lane, open_lane
 from skyward._ssh.link import WINDOW, ChannelLink
 from skyward._ssh.progress import Said
 from skyward._ssh.remote import run, upload
+from skyward._ssh.ways import Ways
 from skyward._surroundings import Surroundings, client_surroundings
 from skyward.errors import BootstrapError, NodeLost, ProviderError
 from skyward.model.bootstrap import Step
 from skyward.model.image import Image
-from skyward.model.ssh import SshAddress
+from skyward.model.ssh import SshAddress, SshProxy
 from skyward.spi.provider import PoolIdentity
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
 from skyward.worker.protocol import Kind, encode
@@ -64,6 +64,11 @@ class SshTransport:
             not say otherwise: what whoever logs in there does not get by itself, as of a container's image.
         ended: asks the provider whether the machine has ended. Without it, one that cannot be reached is tried for as
             long as it might come back.
+        proxy: asks the provider for the program that leads to the machine's SSH server, anew for each connection. What
+            it raises is as of a session; after ``AuthenticationFailed`` it is not asked again. The user's ProxyJump and
+            ProxyCommand for the address do not hold for such a connection.
+        proxy_after: seconds for which the machine is tried without that program before; then both ways are tried in
+            turn, and the one that works is kept. 0 for the program alone.
     """
 
     def __init__(
@@ -78,9 +83,10 @@ class SshTransport:
         folder: str | None = None,
         variables: Mapping[str, str] | None = None,
         ended: Callable[[], Awaitable[bool]] | None = None,
+        proxy: Callable[[], Awaitable[SshProxy]] | None = None,
+        proxy_after: float = 0.0,
     ) -> None:
         self._name = name
-        self._address = address
         self._identity = identity
         self._wire = wire
         self._packages = tuple(packages)
@@ -88,7 +94,7 @@ class SshTransport:
         self._folder = folder
         self._variables = dict(variables or {})
         self._ended = ended
-        self._keys = HostKeys(address)
+        self._ways = Ways(address, None if proxy is None else lambda: self._at_home(proxy), proxy_after)
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
         self._lane: Lane | None = None
@@ -279,23 +285,21 @@ class SshTransport:
 
     async def _connect(self) -> Connection:
         try:
-            return await connect(self._address, self._keys)
+            return await self._ways.connect()
         except ConnectionError as error:
             try:
-                ended = self._ended is not None and await self._asked()
+                ended = self._ended is not None and await self._at_home(self._ended)
             except ProviderError:  # nobody knows
                 ended = False
             if ended:
                 raise NodeLost(f"the machine of {self._name} has ended: its provider may say why ({error})") from error
             raise
 
-    async def _asked(self) -> bool:
+    async def _at_home[T](self, question: Callable[[], Awaitable[T]]) -> T:
         """What the provider says, which belongs to the pool's loop."""
-        assert self._ended is not None
-        ended = self._ended
 
-        async def ask() -> bool:
-            return await ended()
+        async def ask() -> T:
+            return await question()
 
         return await on_loop(self._home or asyncio.get_running_loop(), ask())
 

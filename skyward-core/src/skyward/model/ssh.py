@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import field, frozen
 
-__all__ = ["KeyPair", "SshAddress"]
+__all__ = ["KeyPair", "SshAddress", "SshProxy"]
 
 
 @frozen
@@ -44,3 +46,16 @@ class SshAddress:
     def __str__(self) -> str:
         user = "" if self.username is None else f"{self.username}@"
         return f"{user}{self.host}" + ("" if self.port in (None, 22) else f":{self.port}")
+
+
+@frozen(kw_only=True)
+class SshProxy:
+    """A program whose standard input and output lead to a machine's SSH server, as OpenSSH's ``ProxyCommand`` does.
+
+    Attributes:
+        command: the program and its arguments, which everybody on this machine can read while it runs.
+        environment: variables that it gets beside this process's own. May hold secrets; no ``repr`` shows it.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(factory=dict, repr=False, hash=False)

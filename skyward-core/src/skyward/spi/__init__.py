@@ -16,6 +16,7 @@ from skyward.spi.provider import (
     Capabilities,
     Checkable,
     Finding,
+    Forewarned,
     LaunchRequest,
     PoolIdentity,
     Provider,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from skyward._surroundings import Surroundings, client_surroundings
     from skyward.model.bootstrap import Step
     from skyward.model.first_boot import NODE_FOLDER, first_boot_script
-    from skyward.model.ssh import KeyPair, SshAddress
+    from skyward.model.ssh import KeyPair, SshAddress, SshProxy
     from skyward.spi.allocation import AllocationStrategy, Candidate, Tranche
     from skyward.spi.hooks import (
         AllocationDescriptor,
@@ -52,7 +53,7 @@ else:
         "skyward._surroundings": ("Surroundings", "client_surroundings"),
         "skyward.model.bootstrap": ("Step",),
         "skyward.model.first_boot": ("NODE_FOLDER", "first_boot_script"),
-        "skyward.model.ssh": ("KeyPair", "SshAddress"),
+        "skyward.model.ssh": ("KeyPair", "SshAddress", "SshProxy"),
         "skyward.spi.allocation": ("AllocationStrategy", "Candidate", "Tranche"),
         "skyward.spi.hooks": (
             "AllocationDescriptor",
@@ -82,6 +83,7 @@ __all__ = [
     "Checkable",
     "ComputeSpec",
     "Finding",
+    "Forewarned",
     "Instance",
     "InstanceState",
     "Integration",
@@ -102,6 +104,7 @@ __all__ = [
     "SelectorDescriptor",
     "Session",
     "SshAddress",
+    "SshProxy",
     "SshTransport",
     "Step",
     "Surroundings",
