@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from attrs import evolve
 from interrupting import Interruptor, Way
 from road_fakes import After, ClientDied, FakeProvider, Journey, VirtualLoop, on_demand, run, spot, virtually
 
@@ -325,3 +326,53 @@ def test_executors_and_decorators_take_them() -> None:
 
     with pytest.raises(ConfigurationError, match="budget is 0"):
         sky.pool(budget=0)
+
+
+# machines whose price depends on where they are found
+
+
+@virtually
+async def test_machines_that_may_turn_out_dear_are_launched_to_end_within_the_budget_at_any_price() -> None:
+    cloud = FakeProvider(offers=[spot(price=0.25, highest_price=1.0)])
+    launched = _lives_at_launch(cloud)
+    journey = Journey(cloud, nodes=2, budget=1.0, timeout=None, lease=None)
+    await journey.road.provision()
+    assert launched == [[about(1800 - ENDING)] * 2], "$2.00 an hour"
+    await until_all_have_ended(cloud)
+    assert 0.95 < bill(cloud) <= 1.0
+    await journey.road.destroy()
+
+
+@virtually
+async def test_once_machines_turn_out_cheap_they_live_as_long_as_there_is_money() -> None:
+    cloud = FakeProvider(offers=[spot(price=0.25, highest_price=1.0)])
+    launched = _lives_at_launch(cloud, sold_as=spot(price=0.25))
+    journey = Journey(cloud, nodes=2, budget=1.0, timeout=None, lease=None)
+    await journey.road.provision()
+    assert launched == [[about(1800 - ENDING)] * 2]
+    assert lives(cloud) == [about(7200 - ENDING)] * 2
+    await journey.road.destroy()
+
+
+@virtually
+async def test_money_that_pays_for_cheap_machines_alone_buys_those_alone() -> None:
+    cloud = FakeProvider(offers=[spot(price=0.6, highest_price=60.0)])
+    journey = Journey(cloud, budget=0.1, timeout=None)
+    await journey.road.provision()
+    [request] = cloud.called("launch")
+    assert request.max_price == 0.6
+    await journey.road.destroy()
+
+
+def _lives_at_launch(cloud: FakeProvider, **sold_as: Any) -> list[list[float | None]]:
+    """Notes `lives` after each launch. ``sold_as`` may have an offer in the place of the one that is asked for."""
+    noted: list[list[float | None]] = []
+    launch = cloud._backend.launch
+
+    def work(identity: Any, request: Any) -> Any:
+        machines = launch(identity, evolve(request, offer=sold_as.get("sold_as", request.offer)))
+        noted.append(lives(cloud))
+        return machines
+
+    cloud._backend.launch = work  # type: ignore[method-assign]
+    return noted

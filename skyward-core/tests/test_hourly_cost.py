@@ -92,3 +92,28 @@ async def test_before_launch_the_log_says_what_is_bought_where_and_at_what_price
         "buying 4 x small of Fake (spot, here-1) at $0.25 an hour, $1.00 together; where that is not to be had, small "
         "of Fake (on-demand, here-1) at $1.00 an hour (at most $4.00 an hour, at most $5.00 altogether)"
     ) in caplog.messages
+
+
+# machines whose price depends on where they are found
+
+
+@virtually
+async def test_no_machine_may_cost_more_than_its_part_of_the_limit_wherever_it_is_found() -> None:
+    cloud = FakeProvider(offers=[spot(price=0.25, highest_price=0.75)])
+    journey = Journey(cloud, nodes=2, max_hourly_cost=1.0)
+    await journey.road.provision()
+    [request] = cloud.called("launch")
+    assert request.max_price == 0.5
+    assert journey.cost.update().hourly_rate == 1.0
+    await journey.road.destroy()
+
+
+@virtually
+async def test_without_a_limit_machines_are_bought_wherever_they_are_found() -> None:
+    cloud = FakeProvider(offers=[spot(price=0.25, highest_price=0.75)])
+    journey = Journey(cloud, nodes=2)
+    await journey.road.provision()
+    [request] = cloud.called("launch")
+    assert request.max_price is None
+    assert journey.cost.update().hourly_rate == 1.5
+    await journey.road.destroy()

@@ -7,7 +7,7 @@ from math import ceil
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -261,3 +261,29 @@ def test_the_moment_is_the_latest_that_can_be_paid_for(offer: Offer, nodes: int,
 )
 def test_amounts_are_told_with_cents_and_with_more_where_there_is_more(value: Any, text: str) -> None:
     assert amount(value) == text
+
+
+# what a machine may come to
+
+
+def test_a_machine_may_cost_what_its_offer_may_come_to_and_no_more_than_the_limits_allow() -> None:
+    several = spot(price=0.25, highest_price=1.0)
+    assert spending()[0].ceiling(several, [0]) is None
+    assert spending(budget=9.0)[0].ceiling(several, [0]) == 1.0
+    assert spending(budget=9.0)[0].ceiling(spot(price=0.25), [0]) == 0.25
+    assert spending(max_hourly_cost=1.5)[0].ceiling(several, [0, 1]) == 0.75
+    money, _ = spending(max_hourly_cost=1.0)
+    bought(money, spot(price=0.5), 0)
+    assert money.ceiling(several, [1]) == 0.5
+
+
+@given(price=st.floats(0.000001, 100), highest=st.floats(0.0, 100), nodes=st.integers(1, 9), limit=st.floats(0, 500))
+def test_at_its_ceiling_an_offer_is_not_refused(price: float, highest: float, nodes: int, limit: float) -> None:
+    offer = spot(price=price, highest_price=max(price, highest))
+    for limits in ({"max_hourly_cost": limit}, {"budget": limit}, {"max_hourly_cost": limit, "budget": limit}):
+        money, _ = spending(**limits)
+        if money.refused(offer, range(nodes)) is None:
+            ceiling = money.ceiling(offer, range(nodes))
+            assert ceiling is not None
+            assert price <= ceiling
+            assert money.refused(evolve(offer, price=ceiling), range(nodes)) is None

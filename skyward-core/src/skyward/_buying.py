@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from skyward._asking import NoAnswer, persistently, together
 from skyward.errors import (
     AllProvidersFailedError,
@@ -187,16 +189,23 @@ class Buyer:
     ) -> list[Machine]:
         """Launch machines of one offer, or of others where it has none.
 
-        A passing failure is tried again, but not where nothing was answered for long.
+        A passing failure is tried again, but not where nothing was answered for long. What the machines will cost is
+        reckoned with the highest price for which they may be had, until it is known.
         """
-        request = LaunchRequest(offer=offer, nodes=tuple(nodes), spec=self._spec, alternatives=tuple(others))
         self._before(offer, nodes)
 
-        dearest = max((offer, *others), key=lambda each: each.price or 0.0)
-
         async def launched() -> list[Machine] | NoAnswer:
+            ceilings = [(self._deadline.ceiling(each, nodes) or each.price or 0.0, each) for each in (offer, *others)]
+            price, dearest = max(ceilings, key=lambda pair: pair[0])
+            request = LaunchRequest(
+                offer=offer,
+                nodes=tuple(nodes),
+                spec=self._spec,
+                alternatives=tuple(others),
+                max_price=price if self._deadline.limits.any else None,
+            )
             try:
-                async with self._deadline.order(seller, dearest, nodes):
+                async with self._deadline.order(seller, evolve(dearest, price=price), nodes):
                     return await self._fleet.launch(seller, request)
             except NoAnswer as error:
                 return error

@@ -116,6 +116,10 @@ class Deadline:
         """Why an order must not be given; see `Spending.refused`."""
         return self._spending.refused(offer, nodes, self._reached())
 
+    def ceiling(self, offer: Offer, nodes: Collection[int]) -> float | None:
+        """What each machine of an order may cost at most; see `Spending.ceiling`."""
+        return self._spending.ceiling(offer, nodes, self._reached())
+
     @contextlib.asynccontextmanager
     async def order(self, seller: Seller, offer: Offer, nodes: Sequence[int]) -> AsyncGenerator[None]:
         """Around the giving of an order: its machines are launched with the deadline for which there is money.

@@ -292,7 +292,7 @@ def _sound(offer: object) -> bool:
     """Refuse an offer that cannot be: once it is bought it is too late."""
     if not isinstance(offer, Offer):
         raise TypeError(f"{offer!r} is no offer")
-    prices = [price for price in (offer.price, offer.on_demand_price) if price is not None]
+    prices = [price for price in (offer.price, offer.on_demand_price, offer.highest_price) if price is not None]
     if not all(0 <= price < math.inf for price in prices):
         raise ValueError(f"the price of {offer.instance_type} must be 0 or more or None, not {prices}")
     if not 0 < offer.billing_quantum < math.inf:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
-from attrs import Factory, asdict, define, frozen
+from attrs import Factory, asdict, define, evolve, frozen
 
 from skyward._cost import HOUR, MICRO, NANO, Tariff, dollars
 from skyward.model.offer import Offer
@@ -116,6 +116,24 @@ class Spending:
                 f"pay for {LEAST:g} s of the pool"
             )
         return None
+
+    def ceiling(self, offer: Offer, nodes: Collection[int], movable: Collection[Hashable] = ()) -> float | None:
+        """What each machine may cost at most, in dollars for an hour, if these nodes are bought from an offer.
+
+        No more than the limits allow, and no more than the offer may come to. ``None`` where there is no limit.
+
+        Args:
+            offer: one that is not refused for these nodes.
+            nodes: which.
+            movable: as of `affordable`.
+        """
+        if not self.limits.any or offer.price is None:
+            return None
+        highest = max(offer.highest_price or 0.0, offer.price)
+        if self._rate is not None:
+            free = max(self._rate - self._committed(nodes), 0) // max(len(nodes), 1)
+            highest = max(min(highest, free / NANO), offer.price)
+        return offer.price if self.refused(evolve(offer, price=highest), nodes, movable) else highest
 
     def hopeless(
         self, offers: Sequence[Offer], nodes: Sequence[int], movable: Collection[Hashable] = ()

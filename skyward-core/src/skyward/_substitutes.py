@@ -147,7 +147,7 @@ class Substitutes:
 
 def _kind(offer: Offer) -> Offer:
     """What stays the same of an offer that is made again later."""
-    return evolve(offer, price=None, on_demand_price=None, capacity=None)
+    return evolve(offer, price=None, on_demand_price=None, highest_price=None, capacity=None)
 
 
 def _first_line(error: Exception) -> str:

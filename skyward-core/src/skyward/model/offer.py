@@ -26,6 +26,8 @@ class Offer:
         market: ``"spot"`` or ``"on-demand"``.
         price: per machine and hour in US dollars, ``None`` when the provider does not say.
         on_demand_price: what the same machine costs on demand, for comparison.
+        highest_price: what such a machine may come to at most, where that depends on the place where it is found, and
+            ``price`` is what it costs at the cheapest; ``None`` where all cost ``price``.
         vcpu: virtual CPUs.
         memory_gb: memory in GB.
         accelerator: what it has, with its count.
@@ -41,6 +43,7 @@ class Offer:
     market: Market = "on-demand"
     price: float | None = None
     on_demand_price: float | None = None
+    highest_price: float | None = None
     vcpu: int = 0
     memory_gb: float = 0
     accelerator: Accelerator | None = None

@@ -76,12 +76,16 @@ class LaunchRequest:
         alternatives: offers of the same session and market that may be launched in the place of ``offer``, in the order
             in which they are wanted; for sessions whose provider declares ``Capabilities.alternatives``, of which the
             answer counts for all of them.
+        max_price: what a machine may cost at most, in US dollars for an hour, where the pool has a limit; ``None`` for
+            none. No offer of the request has a higher ``price``. It binds sessions whose offers have a
+            ``highest_price``, and is to be handed on to a vendor that takes such a limit.
     """
 
     offer: Offer
     nodes: tuple[int, ...]
     spec: ComputeSpec
     alternatives: tuple[Offer, ...] = ()
+    max_price: float | None = None
 
 
 class Session(Protocol):

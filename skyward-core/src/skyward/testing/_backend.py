@@ -112,7 +112,7 @@ class Backend:
             nodes = request.nodes if limit.capacity is None else request.nodes[: self._left(limit)]
             if not nodes:
                 raise Unavailable(f"{self.name} has no {what} left: try another offer, or again later")
-            return [self.instance(self._create(identity, request.offer, node)) for node in nodes]
+            return [self.instance(self._create(identity, _at_worst(request), node)) for node in nodes]
 
     def _create(self, identity: PoolIdentity, offer: Offer, node: int) -> Record:
         number, now = len(self.records), self.clock.monotonic()
@@ -266,6 +266,14 @@ class Backend:
             self.expire()
             record.deadline = None if seconds is None else self.clock.time() + seconds
             self.arm(record)
+
+
+def _at_worst(request: LaunchRequest) -> Offer:
+    """What is sold: at the highest price that it may come to, where there are several."""
+    offer = request.offer
+    if offer.highest_price is None:
+        return offer
+    return evolve(offer, price=min(offer.highest_price, request.max_price or offer.highest_price), highest_price=None)
 
 
 def _product(offer: Offer) -> _Product:

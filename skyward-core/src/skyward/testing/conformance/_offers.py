@@ -39,6 +39,11 @@ class OfferRules(ProviderRules):
                     f"{what} of {offer.instance_type} is {price!r}; give US dollars per machine and hour, or None "
                     "where the vendor does not say",
                 )
+            highest = offer.highest_price
+            check(
+                highest is None or (is_figure(highest) and offer.price is not None and highest >= offer.price),
+                f"highest_price of {offer.instance_type} is {highest!r}; give no less than its price, or None",
+            )
 
     @on_loop
     async def test_markets_are_those_that_are_declared(self, account: Account) -> None:
