@@ -6,6 +6,7 @@ A comment on the line before a code block changes how the block is taken:
     <!-- test: skip because REASON -->  not run; the reason is a must
     <!-- test: raises NAME -->          ends with this exception
     <!-- test: containers -->           run on real containers, with the tests' base in the place of the default image
+    <!-- test: aws -->                  run on AWS as the tests have it, whose machines are real containers
     <!-- test: pytest -->               the tests of it pass
     <!-- test: pytest fails -->         some test of it does not
     <!-- test: output -->               on a text block: what the program before it prints ("..." stands for anything)
@@ -25,11 +26,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from rig.fixtures import aws as aws
+from rig.fixtures import rig_server as rig_server
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = os.environ.get("SKYWARD_TEST_BASE", "localhost/debian-trixie-standin")
 SHELLS = {"sh", "bash", "shell", "console"}
-ALONE = ("containers", "continues", "output", "pytest")
+ALONE = ("aws", "containers", "continues", "output", "pytest")
 """Directives that need no further word."""
 DIRECTIVE = re.compile(rf"<!--\s*test:\s*(?P<word>{'|'.join(ALONE)}|raises|skip because)\b\s*(?P<rest>.*?)\s*-->")
 FENCE = re.compile(r"(?P<indent>[ ]*)(?P<mark>`{3,}|~{3,})[ ]*(?P<language>[\w+-]*)")
@@ -93,7 +96,8 @@ class Program(NamedTuple):
     raises: str = ""
     skip: str = ""
     tests: str = ""
-    containers: bool = False
+    needs: str = ""
+    """``"containers"`` or ``"aws"``: where it runs, other than on this machine alone."""
 
 
 def programs(path: Path) -> list[Program]:
@@ -115,8 +119,8 @@ def programs(path: Path) -> list[Program]:
                 skip = block.rest if block.word == "skip because" else ""
                 tests = block.rest or "pass" if block.word == "pytest" else ""
                 assert tests in {"", "pass", "fails"}, f"{block.where}: 'pytest' may be followed by 'fails' only"
-                containers = block.word == "containers"
-                made.append(Program(block.where, code, raises=raises, skip=skip, tests=tests, containers=containers))
+                needs = block.word if block.word in {"aws", "containers"} else ""
+                made.append(Program(block.where, code, raises=raises, skip=skip, tests=tests, needs=needs))
     return made
 
 
@@ -127,7 +131,7 @@ def run(program: Program, folder: Path) -> str:
     quiet = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"] if program.tests else []
     command = [sys.executable, *quiet, str(script)]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    if program.containers:
+    if program.needs:
         environ.pop("SKYWARD_DISABLE_PLUGINS", None)
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=500)
     report = f"{program.where} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -146,11 +150,17 @@ ALL_PROGRAMS = [program for path in documents() for program in programs(path)]
 
 
 @pytest.mark.parametrize("program", [pytest.param(program, id=program.where) for program in ALL_PROGRAMS])
-def test_the_python_of_the_documentation_runs(program: Program, tmp_path: Path, require: Any) -> None:
+def test_the_python_of_the_documentation_runs(
+    program: Program, tmp_path: Path, require: Any, request: pytest.FixtureRequest
+) -> None:
     if program.skip:
         compile(program.code, program.where, "exec")
         pytest.skip(program.skip)
-    if program.containers:
+    if program.needs == "aws":
+        request.getfixturevalue("aws")
+        # Nobody tells a machine of the tests its address; the rig's machines are reached from this one.
+        program = program._replace(code=program.code.replace("sky.AWS(", "sky.AWS(ssh_from='198.51.100.7/32', "))
+    if program.needs == "containers":
         require(has_image(), f"podman, and the image {BASE}, which scripts/ci-containers.sh makes")
         program = program._replace(code=program.code.replace("sky.Container(", f"sky.Container(image={BASE!r}, "))
     run(program, tmp_path)
