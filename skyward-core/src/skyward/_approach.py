@@ -94,7 +94,7 @@ class Approach:
         interpreter = await ask(seller.provider, "bootstrap", prepared())
         self._events.emit(InstanceBootstrapped(instance.id))
         cluster = await self._rendezvous.cluster(instance.node)
-        configuration = configured(options, self._pool_id, cluster, machine.offer)
+        configuration = configured(options, self._pool_id, cluster, machine)
         node = Node(instance.node, instance, transport, self._dispatcher, lease)
         node.on_return = self._rendezvous.look_again
         self._dispatcher.nodes[instance.node] = node

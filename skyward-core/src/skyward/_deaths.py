@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
-from skyward.errors import BudgetExhausted, OutcomeUnknown, PoolTimeout, SlotDied
+from skyward.errors import BudgetExhausted, OutcomeUnknown, PoolTimeout, SlotDied, TaskCancelled
 
 if TYPE_CHECKING:
     from skyward._node import Node
     from skyward._scheduler import SlotKey
     from skyward._task import Task
 
-__all__ = ["DEADLINE", "cut_off", "node_lost", "outcome_unknown", "slot_died"]
+__all__ = ["DEADLINE", "cut_off", "node_lost", "outcome_unknown", "slot_died", "was_cancelled"]
 
 DEADLINE = "deadline"
 """The reason with which a machine takes its leave when the pool's time limit has come."""
@@ -76,3 +76,8 @@ def cut_off(task: Task, parameter: str) -> PoolTimeout:
         )
     message = f"{task.name} was cut off: the pool's machines have reached their time limit; raise timeout=... of the "
     return PoolTimeout(f"{message}pool (in seconds, None for no limit), or call pool.extend(seconds) in time")
+
+
+def was_cancelled(task: Task) -> TaskCancelled:
+    """Whoever sent the task does not want it any more."""
+    return TaskCancelled(f"{task.name} was cancelled", node=task.place[0], slot=task.place[1])

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skyward import _deaths
+from skyward._leaving import Leaving
 from skyward._scheduler import Assignment, Scheduler, SlotKey
-from skyward.errors import NodeLost, PoolTimeout, TaskCancelled, UsageError
-from skyward.model.events import InstancePreempted, LogLine, Metrics, SkywardEvent, TaskCompleted, TaskStarted
+from skyward.errors import NodeLost, PoolTimeout, UsageError
+from skyward.model.events import LogLine, Metrics, SkywardEvent, TaskCompleted, TaskStarted
 from skyward.worker.protocol import Frame, Kind
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Dispatcher:
         self._reactor = reactor
         self._scheduler = Scheduler(self._may_go_ahead)
         self._tasks: dict[int, Task] = {}
+        self._leaving = Leaving(self, self._scheduler, self._tasks, events)
         self._pace: dict[bytes, float] = {}
         self._up: dict[SlotKey, None] = {}
         self._checking = False
@@ -93,7 +95,7 @@ class Dispatcher:
                     continue
                 task.cancelled = True
                 if self._scheduler.withdraw(task.number):
-                    self._finish(task, self._was_cancelled(task))
+                    self._finish(task, _deaths.was_cancelled(task))
                     continue
                 key = self._scheduler.locate(task.number)
                 if key is None:
@@ -128,7 +130,8 @@ class Dispatcher:
         """A slot is there. Called with the lock held."""
         self._up[slot.key] = None
         self._expected.discard(slot.key[0])
-        self._assign(self._scheduler.slot_up(slot.key))
+        if self.nodes[slot.key[0]] not in self._leaving:
+            self._assign(self._scheduler.slot_up(slot.key))
         self._mind_head()
         self.nodes[slot.key[0]].slot_ready()
 
@@ -139,7 +142,8 @@ class Dispatcher:
 
     def slot_back(self, slot: SlotClient) -> None:
         """A slot that was out of reach has been connected again. Called with the lock held."""
-        self._assign(self._scheduler.slot_back(slot.key))
+        if self.nodes.get(slot.key[0]) not in self._leaving:
+            self._assign(self._scheduler.slot_back(slot.key))
         self._mind_head()
         if not self._checking:
             self._look_for_waiting()
@@ -167,6 +171,7 @@ class Dispatcher:
             self._learn(task)
             if assignment is None and self._tasks and not self._checking:
                 self._look_for_waiting()
+            self._leaving.mind()
             if TaskStarted in self._events.wanted:
                 held = self._scheduler.held(slot.key)
                 if held and (assignment is None or held[0] != assignment.task):
@@ -185,6 +190,7 @@ class Dispatcher:
         self._up.pop(key, None)
         self._scheduler.slot_down(key)
         self._mind_head()
+        self._leaving.mind()
         for task in running:
             self._retry_or_fail(task, _deaths.slot_died(task, key, facts))
         for task in unknown:
@@ -202,11 +208,13 @@ class Dispatcher:
     def unknown(self, key: SlotKey, task: Task) -> None:
         """A slot that was connected again knows nothing of a task that it had started. Called with the lock held."""
         self._assign(self._scheduler.finished(task.number, key))
+        self._leaving.mind()
         self._retry_or_fail(task, _deaths.outcome_unknown(task, key))
 
     def recalled(self, slot: SlotClient, sequence: int, *, agreed: bool) -> None:
         """The answer to a request to give a task back."""
         with self.lock:
+            self._leaving.mind()
             task = slot.release(sequence) if agreed else None
             if task is None:
                 begun = None if agreed else slot.holds(sequence)
@@ -217,7 +225,7 @@ class Dispatcher:
                 return
             if task.cancelled:
                 self._assign(self._scheduler.drop(task.number, slot.key))
-                self._finish(task, self._was_cancelled(task))
+                self._finish(task, _deaths.was_cancelled(task))
                 return
             self._assign(self._scheduler.taken_back(task.number, slot.key, agreed=True))
 
@@ -228,6 +236,13 @@ class Dispatcher:
         if node is not None and slot in node.slots and self._closed is None:
             node.reattach(slot)
 
+    def node_leaves(self, node: Node) -> None:
+        """A machine will be taken back. Called with the lock held."""
+        if self.nodes.get(node.index) is node and self._closed is None:
+            self._leaving.begin(node)
+            self._mind_head()
+            self._leaving.mind()
+
     def node_lost(self, node: Node, why: str, *, replaceable: bool = True) -> None:
         """A machine is gone, with what it held; unless it is not ``replaceable``, another one may come in its place."""
         with self.lock:
@@ -237,8 +252,7 @@ class Dispatcher:
             if self._closed is not None:
                 return
             self._cut = self._cut or why == _deaths.DEADLINE
-            if replaceable and self._events.wants(InstancePreempted):
-                self._events.emit(InstancePreempted(node.instance.id, node.index, why))
+            why = self._leaving.lost(node, why, tell=replaceable)
             held: list[Task] = []
             for slot in node.slots:
                 self._up.pop(slot.key, None)
@@ -339,7 +353,7 @@ class Dispatcher:
 
     def _retry_or_fail(self, task: Task, error: BaseException) -> None:
         if task.cancelled:
-            self._finish(task, self._was_cancelled(task))
+            self._finish(task, _deaths.was_cancelled(task))
         elif task.retries > 0 and self._closed is None and self._has_place(task.node):
             task.retries -= 1
             _log.info("%s runs again: %s", task.name, error)
@@ -349,7 +363,7 @@ class Dispatcher:
 
     def _put_back(self, task: Task) -> None:
         if task.cancelled:
-            self._finish(task, self._was_cancelled(task))
+            self._finish(task, _deaths.was_cancelled(task))
         else:
             self._assign(self._scheduler.requeue(task.number, task.node))
 
@@ -376,10 +390,6 @@ class Dispatcher:
                 sequence = self.nodes[key[0]].slots[key[1]].sequence_of(self._tasks[number])
                 if sequence is not None:
                     self.nodes[key[0]].recall(key[1], sequence)
-
-    @staticmethod
-    def _was_cancelled(task: Task) -> TaskCancelled:
-        return TaskCancelled(f"{task.name} was cancelled", node=task.place[0], slot=task.place[1])
 
     def _no_node(self, task: Task) -> PoolTimeout | NodeLost:
         if self._cut:

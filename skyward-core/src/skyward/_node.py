@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import AsyncRetrying, retry_if_not_exception_type, wait_random_exponential
 
+from skyward import _clock
 from skyward._slot import SlotClient
 from skyward.errors import NodeLost
 from skyward.worker.protocol import Frame, Kind, encode, head_of
@@ -67,6 +68,8 @@ class Node:
         self._closed = False
         self._extension: tuple[float, float | None] | None = None
         self.farewell: str | None = None
+        self.notice: tuple[str, float | None] | None = None
+        """Why its machine will be taken back, and when, in seconds since the epoch, as far as that is known."""
         self.on_return: Callable[[Node], Awaitable[None]] | None = None
         """Called each time that a connection which was lost has been made again."""
 
@@ -92,7 +95,10 @@ class Node:
         except BaseException as error:
             self._dispatcher.node_lost(self, str(error), replaceable=False)
             raise
-        self._started = True
+        with self._dispatcher.lock:
+            self._started = True
+            if self.notice is not None:
+                self._dispatcher.node_leaves(self)
 
     async def _connect(self) -> None:
         """Open the control channel, configure the node unless it is, and say again what may have got lost."""
@@ -211,9 +217,19 @@ class Node:
                 with self._heard:
                     self._pongs += 1
                     self._heard.notify_all()
+            case Kind.NOTICE:
+                self._noticed(*head_of(frame))
             case Kind.GOODBYE:
                 (why,) = head_of(frame)
                 self.farewell = self._unheard("it heard nothing from this client") if why == _LEASE else why
+
+    def _noticed(self, reason: str, seconds: float | None) -> None:
+        """The machine will be taken back, in so many seconds if that is known."""
+        with self._dispatcher.lock:
+            if self.notice is None:
+                self.notice = (reason, None if seconds is None else _clock.current().time() + seconds)
+                if self._started:
+                    self._dispatcher.node_leaves(self)
 
     def on_lost(self, error: Exception | None) -> None:
         """The control channel has ended: connect again, or give the node up."""

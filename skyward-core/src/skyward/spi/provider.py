@@ -16,7 +16,16 @@ from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec
 from skyward.spi.transport import Transport, Wire
 
-__all__ = ["Capabilities", "Checkable", "Finding", "LaunchRequest", "PoolIdentity", "Provider", "Session"]
+__all__ = [
+    "Capabilities",
+    "Checkable",
+    "Finding",
+    "Forewarned",
+    "LaunchRequest",
+    "PoolIdentity",
+    "Provider",
+    "Session",
+]
 
 
 @frozen(kw_only=True)
@@ -147,6 +156,23 @@ class Session(Protocol):
 
     async def close(self) -> None:
         """Release clients and local files. Machines are not touched."""
+        ...
+
+
+@runtime_checkable
+class Forewarned(Protocol):
+    """A session whose spot machines can know beforehand that they will be taken back; optional for a `Session`."""
+
+    def lookout(self, instance: Instance, /) -> str | None:
+        """Return the program that looks out for that word on a machine; ``None`` for a machine without one.
+
+        It is Python source of a whole file, which each spot machine runs beside its tasks, as the same user and under
+        the Python of its slots, with the standard library alone; of 3.12 and later. It runs for as long as the machine
+        does, asks as often as the vendor wants to be asked, and prints a line of JSON when the word has come, such as
+        ``{"reason": "the vendor takes it back", "seconds": 118.5}``, where ``seconds`` from then on the machine ends,
+        or ``null``. The first such line becomes ``InstancePreempted``; the node ends what it runs, if it can, is given
+        nothing more, and is replaced. A program that ends without a word is started again. No secret belongs into it.
+        """
         ...
 
 

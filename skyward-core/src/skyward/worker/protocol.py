@@ -104,6 +104,7 @@ class Kind(IntEnum):
     METRICS = 39  # v -> c       a dictionary
     STOP = 40  # c -> v
     GOODBYE = 41  # v -> c       (reason,)
+    NOTICE = 42  # v -> c       (reason, seconds until the machine is taken back or None)
 
 
 class FrameError(Exception):

@@ -7,7 +7,6 @@ out (no word from the client for too long) or at the deadline: then no process, 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import signal
@@ -18,10 +17,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from skyward.worker.becoming import become
 from skyward.worker.context import ClusterContext
 from skyward.worker.control import ControlPeer
 from skyward.worker.family import adopt_orphans, end_all, remove_folder
 from skyward.worker.lease import Lease
+from skyward.worker.lookout import Lookout
 from skyward.worker.protocol import Frame, Kind, head_of
 from skyward.worker.raw import FLUSH, Output
 from skyward.worker.slots import SlotProcess
@@ -64,6 +65,7 @@ class Supervisor:
     ) -> None:
         now = time.monotonic()
         self._listener = listener
+        listener.set_inheritable(False)
         self._directory = directory
         self._token = token
         self._lease = Lease(lease, now)
@@ -80,6 +82,7 @@ class Supervisor:
         self._first_metrics_at: float | None = None
         self._partitions: list[str] = []
         self._selector = selectors.DefaultSelector()
+        self._lookout = Lookout(self._selector, lambda notice: self._send(Kind.NOTICE, notice))
         self._ending = ""
 
     def run(self) -> None:
@@ -188,9 +191,17 @@ class Supervisor:
                     self._send(Kind.SLOT_UP, (slot.index, slot.generation))
             while self._unsent and self._send(Kind.LOG, self._unsent[0][1], self._unsent[0][0]):
                 self._unsent.popleft()
+            self._lookout.tell_again()
             return
         if configuration["python"] not in self._python:
-            self._become(configuration)
+            become(
+                configuration,
+                token=self._token,
+                directory=self._directory,
+                listener=self._listener.fileno(),
+                lease=self._lease.seconds,
+                lifetime=None if self._deadline is None else self._deadline - time.monotonic(),
+            )
         self._configuration = configuration
         sys.path[:0] = [folder for folder in configuration.get("front", []) if folder not in sys.path]
         sys.path.extend(folder for folder in configuration.get("back", []) if folder not in sys.path)
@@ -201,29 +212,7 @@ class Supervisor:
             self._start(slot)
         if configuration["metrics"]:
             self._metrics_at = self._first_metrics_at = time.monotonic() + _FIRST_METRICS
-
-    def _become(self, configuration: dict[str, Any]) -> None:
-        """Go on as a supervisor under another interpreter: same process, same socket, same deadline.
-
-        The client sees its connection end, connects again and sends the configuration once more.
-        """
-        settings = {
-            "token": self._token.hex(),
-            "directory": self._directory,
-            "listener": self._listener.fileno(),
-            "lease": self._lease.seconds,
-            "lifetime": None if self._deadline is None else self._deadline - time.monotonic(),
-            "became": configuration["python"],
-        }
-        read, write = os.pipe()
-        os.write(write, json.dumps(settings).encode() + b"\n")
-        os.close(write)
-        os.dup2(read, 0)
-        os.set_inheritable(self._listener.fileno(), True)
-        python, front, back = (configuration[name] for name in ("python", "front", "back"))
-        paths = f"sys.path[:0] = {front!r}; sys.path += {back!r}"
-        program = f"import sys; {paths}; from skyward.worker.__main__ import main; main()"
-        os.execv(python, [python, "-P", "-c", program])  # noqa: S606  the interpreter that the client names
+        self._lookout.begin(configuration.get("lookout"), self._directory)
 
     def _start(self, slot: SlotProcess) -> None:
         cluster = ClusterContext(**self._configuration["cluster"], worker=slot.index)
@@ -253,6 +242,7 @@ class Supervisor:
             self._peer.close()
         for descriptor in self._own:
             os.close(descriptor)
+        self._lookout.close_inherited()
         for slot in self._slots:
             if slot is not child:
                 slot.close_inherited()
@@ -339,6 +329,8 @@ class Supervisor:
             times.append(look)
         if self._metrics_at is not None:
             times.append(self._metrics_at)
+        if self._lookout.start_at is not None:
+            times.append(self._lookout.start_at)
         return times
 
     def _until_next(self) -> float | None:
@@ -360,6 +352,7 @@ class Supervisor:
                 self._start(self._slots[index])
         if self._metrics_at is not None and self._metrics_at <= now:
             self._measure(now)
+        self._lookout.on_time(now)
         if self._deadline is not None and self._deadline <= now:
             self._ending = "deadline"
         elif self._lease.is_over(now):
