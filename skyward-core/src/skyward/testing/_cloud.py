@@ -179,13 +179,16 @@ class FakeCloud:
 
         Args:
             machine: the machine, its id, or the index of its node: then the one that was bought last is meant.
-            notice: how long it still runs.
+            notice: how long it still runs. A spot machine is told so beforehand, unless that is 0: its pool hears of
+                it by ``InstancePreempted``, lets it end what it runs, and replaces it. One on demand hears nothing.
 
         Raises:
             ConfigurationError: there is no such machine that is alive.
         """
         record = self._find(machine)
         record.notice = self._clock.monotonic() + notice
+        if notice > 0 and record.offer.market == "spot":
+            record.body.warn(notice)
         self._backend.arm(record)
         self._backend.expire()
 

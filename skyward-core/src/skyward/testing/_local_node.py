@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from skyward import _local_processes
 from skyward._local import private_folder
 from skyward._local_transport import LocalTransport
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
+from skyward.testing._record import TAKEN
 from skyward.worker.protocol import HEADER, Frame, Kind, encode, head_of
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class LocalNode:
         self._processes: _local_processes.Machine | None = None
         self._control: Link | None = None
         self._stopped = False
+        self._notices: int | None = None  # the pipe by which it is told that it will be taken back
+        self._early: bytes = b""
 
     def ended(self) -> bool:
         """Whether the supervisor has ended, other than by its client's word: that leaves the machine as it is."""
@@ -62,7 +66,27 @@ class LocalNode:
             deadline = time.time() + max(deadline - self._backend.clock.time(), 0.0)
         name = f"fake-{identity.pool_id}-{self._id}"
         folder = os.path.join(private_folder(), "n")
-        return _local_processes.start(name, folder, evolve(identity, deadline=deadline))
+        processes = _local_processes.start(name, folder, evolve(identity, deadline=deadline))
+        os.mkfifo(_pipe_of(processes), 0o600)
+        # For both ways: so it opens though nobody reads yet, keeps what is written, and does not end in between.
+        self._notices = os.open(_pipe_of(processes), os.O_RDWR | os.O_CLOEXEC)
+        os.write(self._notices, self._early)
+        return processes
+
+    def lookout(self) -> str | None:
+        """The program that hands on what the cloud writes into the machine's pipe."""
+        if self._processes is None:
+            return None
+        return f"for line in open({_pipe_of(self._processes)!r}):\n    print(line, end='', flush=True)\n"
+
+    def warn(self, seconds: float) -> None:
+        """Let the machine know that it will be taken back."""
+        said = json.dumps({"reason": TAKEN, "seconds": seconds}).encode() + b"\n"
+        with self._backend.lock:
+            if self._notices is None:
+                self._early = said
+            else:
+                os.write(self._notices, said)
 
     @property
     def record(self) -> Record:
@@ -126,6 +150,14 @@ class LocalNode:
     def _remove_folder(self) -> None:
         assert self._processes is not None
         shutil.rmtree(os.path.dirname(self._processes.folder), ignore_errors=True)
+        with self._backend.lock:
+            notices, self._notices = self._notices, None
+        if notices is not None:
+            os.close(notices)
+
+
+def _pipe_of(processes: _local_processes.Machine) -> str:
+    return os.path.join(os.path.dirname(processes.folder), "notices")
 
 
 class _Overheard:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from skyward.spi.provider import PoolIdentity
     from skyward.spi.transport import Transport, Wire
 
-__all__ = ["Body", "Record", "billed", "dollars", "due", "state_at"]
+__all__ = ["TAKEN", "Body", "Record", "billed", "dollars", "due", "state_at"]
 
+TAKEN = "the fake cloud takes its spot machine back"
+"""The reason that is told before that."""
 _MICRO = 1_000_000
 
 
@@ -38,6 +40,14 @@ class Body(Protocol):
 
     def road(self, identity: PoolIdentity, wire: Wire) -> Transport:
         """The way to it, once it runs."""
+        ...
+
+    def lookout(self) -> str | None:
+        """What its session gives out as its ``lookout``."""
+        ...
+
+    def warn(self, seconds: float) -> None:
+        """It comes to know that it will be taken back in so many seconds."""
         ...
 
     def end(self, why: str) -> None:

@@ -92,6 +92,11 @@ class FakeSession:
             raise NodeLost(f"machine {instance.id} has ended: {record.why}", node=record.node)
         return FakeTransport(self._backend, instance.id, record.body.road(self.identity, wire))
 
+    def lookout(self, instance: Instance, /) -> str | None:
+        """What tells a machine that it will be taken back."""
+        record = self._backend.records.get(instance.id)
+        return None if record is None else record.body.lookout()
+
     async def close(self) -> None:
         """Close the account."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from skyward.errors import NodeLost, UsageError
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
 from skyward.testing._loop import running_clock
+from skyward.testing._record import TAKEN
 from skyward.worker import failure
 from skyward.worker.protocol import END, RAISED, TASK, Frame, FrameReader, Kind, head_of
 
@@ -54,6 +55,16 @@ class SimulatedNode:
         """The way to it."""
         del identity, wire
         return _SimulatedRoad(self, self._backend)
+
+    def lookout(self) -> str | None:
+        """None: nothing runs on it."""
+        return None
+
+    def warn(self, seconds: float) -> None:
+        """The supervisor tells of it, if its client is connected; if not, as soon as it is."""
+        for link in self._links:
+            if link.name == "control":
+                link.say(Kind.NOTICE, (TAKEN, seconds))
 
     def end(self, why: str) -> None:
         """The supervisor says why it ends, if it knows; then every link is lost."""
@@ -124,6 +135,8 @@ class SimulatedNode:
                 self.record.configuration = head_of(frame)
                 for slot in range(self._slots()):
                     link.say(Kind.SLOT_UP, (slot, _GENERATION))
+                if self.record.notice is not None and self.record.offer.market == "spot":
+                    link.say(Kind.NOTICE, (TAKEN, self.record.notice - self._backend.clock.monotonic()))
             case Kind.EXTEND:
                 (seconds,) = head_of(frame)
                 self._backend.extend(self.record, seconds)
