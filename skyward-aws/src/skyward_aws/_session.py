@@ -8,13 +8,14 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from skyward import ProviderError, Unavailable
 from skyward.spi import Instance, InstanceState, KeyPair, LaunchRequest, Offer, PoolIdentity, shielded
-from skyward_aws import _ami, _catalog, _prices
+from skyward_aws import _ami, _catalog, _prices, _ssm
 from skyward_aws._belongings import Belongings, Keeping
 from skyward_aws._errors import combined
 from skyward_aws._kept import kept
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from skyward_aws._ami import Image
     from skyward_aws._api import Api
     from skyward_aws._settings import AWS
+    from skyward_aws._ssm import Tunnels
 
 __all__ = ["AWSSession"]
 
@@ -49,12 +51,14 @@ class AWSSession:
         settings: what the user asked for.
         identity: the pool's.
         api: the account, which has answered.
+        tunnels: lead to machines whose port is out of reach.
     """
 
-    def __init__(self, settings: AWS, identity: PoolIdentity, api: Api) -> None:
+    def __init__(self, settings: AWS, identity: PoolIdentity, api: Api, tunnels: Tunnels) -> None:
         self._settings = settings
         self._identity = identity
         self._api = api
+        self._tunnels = tunnels
         self._belongings = Belongings(api, settings, identity.pool_id)
         self._machines = Machines(api, settings, self._belongings)
         self._keys: tuple[KeyPair, KeyPair] | None = None
@@ -148,7 +152,7 @@ class AWSSession:
         async with self._belongings.needed(self._identity, self._keys[0], places.vpc) as keeping:
             for row in batches(offers, places.by_zone):
                 try:
-                    got = await self._order(row, images, keeping, places, len(free))
+                    got = await self._order(row, images, keeping, places, len(free), request.max_price)
                 except ProviderError as error:
                     if not machines:
                         raise
@@ -213,7 +217,13 @@ class AWSSession:
         self._tried = True
 
     async def _order(
-        self, row: Sequence[Offer], images: Mapping[str, Image], keeping: Keeping, places: Subnets, nodes: int
+        self,
+        row: Sequence[Offer],
+        images: Mapping[str, Image],
+        keeping: Keeping,
+        places: Subnets,
+        nodes: int,
+        max_price: float | None,
     ) -> Ordered:
         """Order machines of a row of offers, of which each boots its image."""
         assert self._keys is not None
@@ -238,7 +248,9 @@ class AWSSession:
             )
             for image, those in rows.items()
         }
-        return await order(self._api, row, data, places.by_zone, nodes=nodes, market=market, tags=tags)
+        return await order(
+            self._api, row, data, places.by_zone, nodes=nodes, market=market, max_price=max_price, tags=tags
+        )
 
     def _bought(self, machine: Bought, row: Sequence[Offer], places: Subnets, node: int) -> Instance:
         """A machine that was bought just now, at the price of its zone."""
@@ -279,12 +291,12 @@ class AWSSession:
         return await self._machines.listed(pool_id)
 
     def transport(self, instance: Instance, wire: Wire, /) -> Transport:
-        """SSH to the machine's address."""
+        """SSH to the machine's address, or through Session Manager."""
         from skyward.spi import NODE_FOLDER, SshAddress, SshTransport
 
         key, host_key = self._keys or (None, None)
         address = SshAddress(
-            host=instance.ip or "",
+            host=instance.id if self._settings.use_ssm else instance.ip or "",
             username=self._settings.user,
             host_key=None if host_key is None else host_key.public,
             key=key,
@@ -295,7 +307,21 @@ class AWSSession:
             return found is None or found.state is InstanceState.GONE
 
         name = f"node {instance.node} ({instance.id})"
-        return SshTransport(name, address, self._identity, wire, folder=NODE_FOLDER, ended=ended)
+        return SshTransport(
+            name,
+            address,
+            self._identity,
+            wire,
+            folder=NODE_FOLDER,
+            ended=ended,
+            proxy=partial(self._tunnels.to, instance.id),
+            proxy_after=0.0 if self._settings.use_ssm else _ssm.FALL_BACK,
+        )
+
+    def lookout(self, instance: Instance, /) -> str:
+        """The program that asks a spot machine's metadata whether it is taken back."""
+        del instance
+        return resources.files("skyward_aws").joinpath("_spot_notice.py").read_text(encoding="utf-8")
 
     async def close(self) -> None:
         """Remove what is left beside machines, this pool's and those of dead clients that were come upon."""
