@@ -94,11 +94,18 @@ def test_wrong_credentials_are_told(aws_api: Rig, monkeypatch: pytest.MonkeyPatc
     assert "AWS refuses the credentials in us-east-1" in str(error)
 
 
-def test_a_profile_that_does_not_exist_is_named(aws_api: Rig) -> None:
-    error = refusal(AWS(profile="trainnig"))
+def test_a_profile_that_does_not_exist_is_told_with_the_near_matches(
+    aws_api: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "has no profile 'trainnig', there is none: name one" in str(refusal(AWS(profile="trainnig")))
+    file = tmp_path / "config"
+    file.write_text("[profile training]\n[profile home]\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "trainnig")
+    error = refusal(AWS())
     assert isinstance(error, AuthenticationFailed)
-    assert "trainnig" in str(error)
-    assert "~/.aws/config" in str(error)
+    assert "~/.aws/config has no profile 'trainnig', did you mean training: name one in AWS(profile=...)" in str(error)
+    assert not aws_api.calls
 
 
 def test_a_profile_of_the_users_files_is_used(aws_api: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

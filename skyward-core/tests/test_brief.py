@@ -16,18 +16,19 @@ pytestmark = pytest.mark.usefixtures("own_ledgers")
 
 
 class Failing:
-    """A provider that cannot be opened; with ``None`` it never answers."""
+    """A provider that cannot be opened; with ``None`` it never answers. ``cause`` is why, in a vendor's package."""
 
     name = "Failing"
     capabilities = Capabilities()
 
-    def __init__(self, error: Exception | None) -> None:
+    def __init__(self, error: Exception | None, cause: Exception | None = None) -> None:
         self._error = error
+        self._cause = cause
 
     async def open(self, identity: PoolIdentity, /) -> Session:
         if self._error is None:
             await asyncio.Event().wait()
-        raise self._error or AssertionError
+        raise self._error or AssertionError from self._cause
 
 
 def enter(pool: sky.ComputePool) -> None:
@@ -59,6 +60,14 @@ def test_the_frames_are_in_the_log_for_whoever_wants_them(caplog: pytest.LogCapt
     with pytest.raises(sky.Unavailable):
         enter(sky.ComputePool(Failing(sky.Unavailable("closed")), display="quiet"))
     assert "in _open" in caplog.text
+
+
+def test_what_a_vendors_package_raised_is_in_the_log_only(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "skyward.pool")
+    with pytest.raises(sky.Unavailable) as caught:
+        enter(sky.ComputePool(Failing(sky.Unavailable("closed"), OSError("refused")), display="quiet"))
+    assert "direct cause" not in "".join(traceback.format_exception(caught.value))
+    assert "OSError: refused" in caplog.text
 
 
 def test_a_plugin_that_breaks_keeps_its_frames() -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from skyward import Unavailable
+from skyward import AuthenticationFailed, Unavailable
 from skyward_aws._errors import Unclear, is_unclear, translated
 
 if TYPE_CHECKING:
@@ -134,9 +135,9 @@ class Api:
                 self._clients[service, region, once] = client
             return client
 
-    def endpoint(self) -> str:
-        """Where EC2 is asked."""
-        return str(self._client("ec2", self.region, once=False).meta.endpoint_url)
+    def endpoint(self, service: str = "ec2") -> str:
+        """Where EC2, or another service, is asked."""
+        return str(self._client(service, self.region, once=False).meta.endpoint_url)
 
     async def close(self) -> None:
         """Close the connections. What is asked after that opens new ones."""
@@ -153,14 +154,28 @@ def action_of(operation: str, service: str = "ec2") -> str:
 def _made(kind: type[Api], region: str, profile: str | None) -> Api:
     import boto3
     from botocore.config import Config
+    from botocore.exceptions import ProfileNotFound
 
     common: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 30, "max_pool_connections": 16}
     questions = Config(retries={"total_max_attempts": 4, "mode": "standard"}, **common)
     orders = Config(retries={"total_max_attempts": 1, "mode": "standard"}, **common)
     try:
         return kind(boto3.Session(profile_name=profile, region_name=region), region, questions, orders)
+    except ProfileNotFound as error:
+        raise AuthenticationFailed(f"AWS cannot be asked: {_profiles(profile)}") from error
     except Exception as error:
         told = translated(error, "reading the settings of AWS's tools", region)
         if told is None:
             raise
         raise told from error
+
+
+def _profiles(profile: str | None) -> str:
+    """What is wrong with a profile that does not exist, and which ones do."""
+    from botocore.session import Session
+
+    name = profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE") or ""
+    known = list(Session().available_profiles)
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(near)}" if near else f"there is {', '.join(sorted(known)[:10]) or 'none'}"
+    return f"~/.aws/config has no profile {name!r}, {hint}: name one in AWS(profile=...) or AWS_PROFILE, or make it"

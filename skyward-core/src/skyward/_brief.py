@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable
 
-from skyward.errors import PluginError, ProvisionTimeout, SkywardError
+from skyward.errors import PluginError, ProviderError, ProvisionTimeout, SkywardError
 
 __all__ = ["briefly"]
 
@@ -18,6 +18,8 @@ _log = logging.getLogger("skyward.pool")
 
 async def briefly[T](work: Awaitable[T]) -> T:
     """Wait for ``work``; a `SkywardError` of it goes on without its frames, which are logged at DEBUG.
+
+    What a provider refuses goes on without its cause as well, if that is an error of somebody else's package.
 
     A `PluginError` keeps them, for whoever has written the plugin, and so does what is not skyward's own.
     """
@@ -29,6 +31,8 @@ async def briefly[T](work: Awaitable[T]) -> T:
         _log.debug("the pool could not be made ready", exc_info=True)
         if isinstance(error, ProvisionTimeout):
             error.__cause__ = None  # where the clock struck
+        elif isinstance(error, ProviderError) and not isinstance(error.__cause__, SkywardError):
+            error.__cause__ = None  # a vendor's package and its layers of HTTP: the message has what they said
         why = error
     try:
         raise why.with_traceback(None)
