@@ -8,6 +8,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
+from skyward._threads import Threads
+
 __all__ = ["LoopThread"]
 
 
@@ -16,6 +18,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
+        self.loop.set_default_executor(Threads())
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skyward._cli._interrupts import Interrupts
+from skyward._threads import Threads
 
 if TYPE_CHECKING:
     from skyward.spi.provider import Provider
@@ -18,6 +19,7 @@ def look(work: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Run to the end or until a signal; the signal's number, or 0."""
 
     async def looking() -> int:
+        asyncio.get_running_loop().set_default_executor(Threads())
         interrupts = Interrupts()
         with interrupts.heard():
             try:

@@ -46,7 +46,10 @@ class _Found:
     offers: list[Offer] = Factory(list)
     asked: list[str] = Factory(list)
     notes: list[str] = Factory(list)
-    dear: int = 0
+    elsewhere: list[str] = Factory(list)
+    """What else there is at whom, where nothing meets the request."""
+    other_market: int = 0
+    dear: list[Offer] = Factory(list)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -121,10 +124,33 @@ async def _work(choice: Choice, spec: ComputeSpec, options: argparse.Namespace, 
         else:
             found.asked.append(provider.name)
             everything += answer
+    if not everything:
+        await _look_around(choice, spec, found)
     wanted = [offer for offer in everything if options.market in (None, offer.market)]
-    within = [offer for offer in wanted if _within(offer, options)]
-    found.dear = len(wanted) - len(within)
-    found.offers = sorted(within, key=_order(options.nodes))
+    found.other_market = len(everything) - len(wanted)
+    wanted.sort(key=_order(options.nodes))
+    found.offers = [offer for offer in wanted if _within(offer, options)]
+    found.dear = [offer for offer in wanted if not _within(offer, options)]
+
+
+async def _look_around(choice: Choice, spec: ComputeSpec, found: _Found) -> None:
+    """See what those have at most who have nothing that meets the request."""
+    from attrs import evolve
+
+    from skyward._market import answered, fitting
+    from skyward._selection import most
+    from skyward._visiting import opened
+
+    anything = evolve(spec, machine=None, accelerator=None, cpu=None, memory_gb=None)
+
+    async def ask(provider: Provider) -> tuple[Offer, ...]:
+        async with opened(provider) as seller:
+            return await answered(provider, "offers", lambda: fitting(seller.session, anything))
+
+    asked = [provider for provider in choice.providers if provider.name in found.asked]
+    for provider, answer in await each(asked, ask):
+        has = "" if isinstance(answer, str) else most(answer, types=spec.machine is not None)
+        found.elsewhere.append(f"{provider.name}: nothing that meets the request{has}")
 
 
 def _within(offer: Offer, options: argparse.Namespace) -> bool:
@@ -161,6 +187,8 @@ def _report(found: _Found, options: argparse.Namespace, *, interrupted: bool) ->
             output.say(line)
     for note in found.notes:
         output.say(f"not asked: {note}")
+    for line in found.elsewhere:
+        output.say(line)
     if interrupted:
         output.warn(f"{_NAME}: interrupted")
         return
@@ -168,12 +196,25 @@ def _report(found: _Found, options: argparse.Namespace, *, interrupted: bool) ->
 
 
 def _summary(found: _Found, shown: int, options: argparse.Namespace) -> str:
-    dear = f"; {found.dear} more cost more than --max-hourly-cost allows, or have no price" if found.dear else ""
     if not found.offers:
-        return f"nothing is on offer{dear}" if found.asked else "nobody could be asked: see `skyward doctor`"
+        return _nothing(found, options)
     rest = len(found.offers) - shown
     more = f", {rest} of them not shown: --limit 0 shows all" if rest else ""
+    dear = f"; {len(found.dear)} more cost more than --max-hourly-cost allows, or have no price" if found.dear else ""
     return f"{len(found.offers)} offer(s) for {options.nodes} node(s){more}{dear}"
+
+
+def _nothing(found: _Found, options: argparse.Namespace) -> str:
+    """Why nothing is on offer, and what to ask for instead."""
+    if not found.asked:
+        return "nobody could be asked: see `skyward doctor`"
+    if found.dear:
+        together = _together(found.dear[0], options.nodes)
+        least = "none has a price" if together is None else f"the cheapest costs {_money(together)} an hour"
+        return f"nothing is on offer for that money, of {len(found.dear)} offer(s) {least}: raise --max-hourly-cost"
+    if found.other_market:
+        return f"nothing is on offer as {options.market}: leave out --market for {found.other_market} other offer(s)"
+    return "nothing is on offer: ask for less, or for another accelerator or machine"
 
 
 def _row(offer: Offer, nodes: int) -> tuple[str, ...]:
@@ -223,7 +264,7 @@ def _told(found: _Found, options: argparse.Namespace) -> dict[str, Any]:
             }
             for offer in (found.offers[: options.limit or None])
         ],
-        "left_out": found.dear,
+        "left_out": len(found.dear),
         "notes": found.notes,
     }
 

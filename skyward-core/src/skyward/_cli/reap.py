@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from skyward._cli._interrupts import Interrupts
 from skyward._cli._output import Output, Parser
+from skyward._threads import Threads
 
 if TYPE_CHECKING:
     from skyward._cli._findings import Findings
@@ -61,6 +62,7 @@ class _Reaping:
         """Do it; the exit status."""
         from skyward._cli._findings import Findings
 
+        asyncio.get_running_loop().set_default_executor(Threads())
         findings = Findings(self._choice, dry_run=self._dry_run)
         with self._interrupts.heard():
             try:
