@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
+from attrs import evolve
 from rig.rig import Rig
 
 import skyward as sky
@@ -148,6 +149,27 @@ def test_where_one_type_and_one_zone_have_no_capacity_the_same_request_finds_ano
             assert machine.offer.price == zone_prices[machine.details["zone"]]
             assert aws_api.calls["ec2:CreateFleet"] == 2
             await session.terminate([machine.id])
+
+    run(main())
+
+
+def test_no_zone_is_bought_in_that_is_dearer_than_the_pool_allows(aws_api: Rig, opened: Opened) -> None:
+    aws_api.market.refuse(zone="us-east-1a")
+
+    async def main() -> None:
+        async with opened() as session:
+            wish = await order(session, spec=ComputeSpec(nodes=1, image=sky.Image(), machine="c7i.large"))
+            prices = wish.offer.details["zone_prices"]
+            assert wish.offer.price == prices["us-east-1a"] == 0.026775
+            assert max(prices.values()) < wish.offer.highest_price < wish.offer.on_demand_price
+            with pytest.raises(Unavailable, match=r"us-east-1b.*of 0\.027666 is below 0\.027667 \(SpotMaxPriceTooLow"):
+                await session.launch(evolve(wish, max_price=0.0276669))
+            assert aws_api.existing() == []
+            for limit in (0.027667, None):
+                [machine] = await session.launch(evolve(wish, max_price=limit))
+                assert machine.offer is not None
+                assert (machine.details["zone"], machine.offer.price) == ("us-east-1b", 0.027667)
+                await session.terminate([machine.id])
 
     run(main())
 

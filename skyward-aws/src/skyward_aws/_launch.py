@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,7 @@ def fleet(
     *,
     nodes: int,
     market: Market,
+    max_price: float | None,
     tags: Mapping[str, str],
     token: str,
 ) -> dict[str, Any]:
@@ -116,9 +118,12 @@ def fleet(
         subnets: a subnet for each zone.
         nodes: how many machines.
         market: on which they are bought.
+        max_price: dollars for an hour that a spot machine may cost, now and later; ``None`` for what it costs on
+            demand, which is AWS's own limit.
         tags: of the request itself.
         token: makes AWS carry out the request once, however often it comes.
     """
+    limit = {} if market != "spot" or max_price is None else {"MaxPrice": _price(max_price)}
     ranks = {offer.instance_type: float(rank) for rank, offer in enumerate(offers)}
     return {
         "Type": "instant",
@@ -131,6 +136,7 @@ def fleet(
                         "InstanceType": offer.instance_type,
                         "SubnetId": subnets[zone],
                         "Priority": ranks[offer.instance_type],
+                        **limit,
                     }
                     for offer in row
                     for zone in _zones(offer, subnets)
@@ -187,6 +193,11 @@ def _told(key: tuple[str, str, str], zones: Sequence[str], markets: Mapping[str,
     )
     place = f" in {', '.join(sorted(zones))}" if zones else ""
     return type(error)(f"{kind}{place}: {error}" if kind else str(error))
+
+
+def _price(dollars: float) -> str:
+    """An amount as AWS writes prices, to the millionth, and never more than it is."""
+    return f"{math.floor(dollars * 1e6 + 1e-3) / 1e6:.6f}"
 
 
 def _override(each: Mapping[str, Any]) -> Mapping[str, Any]:

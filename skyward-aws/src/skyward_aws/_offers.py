@@ -17,7 +17,8 @@ _LEAST_VCPU, _LEAST_MEMORY_GB = 2, 3.5
 """What a machine has at least where the request does not say: less is too little for Python with its packages."""
 _DEAREST = 4.0
 """Machines that cost more than so many times what the cheapest fitting one costs on demand are left out."""
-
+_RISE = 1.1
+"""So many times its price of today is what a spot machine may come to: prices are up to minutes old."""
 _LEAST_SECONDS = 60.0
 """What is paid at least; then by the second: https://aws.amazon.com/ec2/pricing/on-demand/."""
 
@@ -77,7 +78,9 @@ def zone_offer(offer: Offer, zone: str) -> Offer:
     """The offer at the price of one zone."""
     prices = offer.details.get("zone_prices")
     price = prices.get(zone) if isinstance(prices, Mapping) else None
-    return evolve(offer, price=price) if isinstance(price, float) and offer.price is not None else offer
+    if not isinstance(price, float) or offer.price is None:
+        return offer
+    return evolve(offer, price=price, highest_price=None)
 
 
 def _fits(kind: Kind, spec: ComputeSpec) -> bool:
@@ -100,7 +103,9 @@ def _of(kind: Kind, prices: Prices, provider: str, region: str, zones: list[str]
     dear = prices.on_demand.get(kind.name)
     there = {zone: price for zone, price in prices.spot.get(kind.name, {}).items() if zone in zones}
 
-    def offer(market: Market, price: float | None, where: list[str], **details: object) -> Offer:
+    def offer(
+        market: Market, price: float | None, where: list[str], highest_price: float | None = None, **details: object
+    ) -> Offer:
         return Offer(
             provider=provider,
             instance_type=kind.name,
@@ -108,6 +113,7 @@ def _of(kind: Kind, prices: Prices, provider: str, region: str, zones: list[str]
             market=market,
             price=price,
             on_demand_price=dear,
+            highest_price=highest_price,
             vcpu=kind.vcpu,
             memory_gb=kind.memory_gb,
             accelerator=Accelerator.parse(kind.accelerator) if kind.accelerator else None,
@@ -116,8 +122,15 @@ def _of(kind: Kind, prices: Prices, provider: str, region: str, zones: list[str]
         )
 
     if kind.spot and there:
-        cheap = min(there.values()) if dear is not None else None
-        yield offer("spot", cheap, sorted(there, key=there.__getitem__), zone_prices=there)
+        cheap, most = min(there.values()), max(there.values())
+        highest = max(min(most * _RISE, dear), most) if dear is not None else None  # AWS's own limit is on demand
+        yield offer(
+            "spot",
+            None if dear is None else cheap,
+            sorted(there, key=there.__getitem__),
+            highest_price=highest,
+            zone_prices=there,
+        )
     if kind.on_demand:
         yield offer("on-demand", dear, zones)
 

@@ -42,6 +42,7 @@ async def order(
     *,
     nodes: int,
     market: Market,
+    max_price: float | None,
     tags: Mapping[str, str],
 ) -> Ordered:
     """Buy machines. The launch templates are gone afterwards: their machines do not need them.
@@ -53,6 +54,7 @@ async def order(
         subnets: a subnet for each zone.
         nodes: how many machines.
         market: on which they are bought.
+        max_price: as of `fleet`.
         tags: of everything.
 
     Raises:
@@ -63,7 +65,9 @@ async def order(
     named = {f"{name_of(tags[POOL])}-{token[:8]}-{suffix}": each for suffix, each in data.items()}
     try:
         templates = {await _template(api, name, content, tags, token): row for name, (content, row) in named.items()}
-        request = fleet(offers, templates, subnets, nodes=nodes, market=market, tags=tags, token=token)
+        request = fleet(
+            offers, templates, subnets, nodes=nodes, market=market, max_price=max_price, tags=tags, token=token
+        )
         try:
             answer = await api.order("create_fleet", **request)
         except Unclear as error:

@@ -152,7 +152,7 @@ class AWSSession:
         async with self._belongings.needed(self._identity, self._keys[0], places.vpc) as keeping:
             for row in batches(offers, places.by_zone):
                 try:
-                    got = await self._order(row, images, keeping, places, len(free), request.max_price)
+                    got = await self._order(row, images, keeping, places, nodes=len(free), max_price=request.max_price)
                 except ProviderError as error:
                     if not machines:
                         raise
@@ -222,6 +222,7 @@ class AWSSession:
         images: Mapping[str, Image],
         keeping: Keeping,
         places: Subnets,
+        *,
         nodes: int,
         max_price: float | None,
     ) -> Ordered:

@@ -39,7 +39,8 @@ def user_data(identity: PoolIdentity, key: KeyPair, host_key: KeyPair, *, user: 
         "ssh_pwauth": False,
         "bootcmd": [["sh", "-c", switch]],
     }
-    text = "#cloud-config\n" + json.dumps(settings)  # JSON is YAML as well
+    # JSON is YAML as well, but for characters that JSON writes as two halves.
+    text = "#cloud-config\n" + json.dumps(settings, ensure_ascii=False)
     if len(text.encode()) > _LIMIT:
         raise ConfigurationError(
             f"the user data has {len(text.encode())} bytes, and AWS takes {_LIMIT}: shorten `user`"
