@@ -35,6 +35,10 @@ class Said:
         self._command = ""
         self._ahead = 0.0  # seconds of the machine's clock
 
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Hide these as well, from now on."""
+        self._secrets = (*self._secrets, *secrets)
+
     def line(self, text: str) -> None:
         """The next line of output."""
         progress = parse_progress(text)

@@ -63,8 +63,8 @@ async def run(
     return process.exit_status
 
 
-async def upload(ssh: asyncssh.SSHClientConnection, data: bytes, path: str) -> None:
-    """Put a file there, whole or not at all.
+async def upload(ssh: asyncssh.SSHClientConnection, data: bytes, path: str, *, private: bool = False) -> None:
+    """Put a file there, whole or not at all; one that is ``private`` is for its owner alone, from the first byte on.
 
     Raises:
         ConnectionError: the connection ended before that.
@@ -72,7 +72,8 @@ async def upload(ssh: asyncssh.SSHClientConnection, data: bytes, path: str) -> N
     """
     half = '"$1.$$"'
     store = f'cat >{half} && [ "$(wc -c <{half})" -eq {len(data)} ] && mv {half} "$1" || {{ rm -f {half}; exit 1; }}'
-    command = f"exec /bin/sh -c {shlex.quote(store)} sh {shlex.quote(path)}"
+    mask = "umask 077; " if private else ""
+    command = f"exec /bin/sh -c {shlex.quote(mask + store)} sh {shlex.quote(path)}"
     try:
         process = await ssh.create_process(command, encoding=None, request_pty=False)
         for begin in range(0, len(data), _PIECE):

@@ -29,6 +29,7 @@ printf '{MARK} payload %s\\n' "$({{ sha256sum <"$root/payload.tar.gz"; }} 2>/dev
 # does not start is told as a failure of the phase that made its launcher.
 START = """
 name=server command=skyward-node
+[ ! -e "$root/volumes/unmount" ] || export SKYWARD_AT_END="$root/volumes/unmount"
 printf '%s\\n' "$SKYWARD_SETTINGS" | env -u SKYWARD_SETTINGS "$root/bin/skyward-node" 9>&-
 command=''
 """

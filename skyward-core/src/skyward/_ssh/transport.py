@@ -26,6 +26,7 @@ from skyward.errors import BootstrapError, NodeLost, ProviderError
 from skyward.model.bootstrap import Step
 from skyward.model.image import Image
 from skyward.model.ssh import SshAddress, SshProxy
+from skyward.model.volumes import SECRETS, Mount, secrets_file, step
 from skyward.spi.provider import PoolIdentity
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Wire
 from skyward.worker.protocol import Kind, encode
@@ -69,6 +70,8 @@ class SshTransport:
             ProxyCommand for the address do not hold for such a connection.
         proxy_after: seconds for which the machine is tried without that program before; then both ways are tried in
             turn, and the one that works is kept. 0 for the program alone.
+        mounts: asks the provider for the volumes of the pool, with credentials that are good now, whenever the machine
+            is made ready. The credentials go into a file there that nobody else can read.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class SshTransport:
         ended: Callable[[], Awaitable[bool]] | None = None,
         proxy: Callable[[], Awaitable[SshProxy]] | None = None,
         proxy_after: float = 0.0,
+        mounts: Callable[[], Awaitable[Sequence[Mount]]] | None = None,
     ) -> None:
         self._name = name
         self._identity = identity
@@ -94,6 +98,7 @@ class SshTransport:
         self._folder = folder
         self._variables = dict(variables or {})
         self._ended = ended
+        self._mounts = mounts
         self._ways = Ways(address, None if proxy is None else lambda: self._at_home(proxy), proxy_after)
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
@@ -155,6 +160,10 @@ class SshTransport:
         sent: dict[str, bytes] = {} if answers.get("payload") == checksum else {"payload.tar.gz": archive}
         if client.certificates is not None:
             sent["certificates.pem"] = client.certificates
+        if mounts := () if self._mounts is None else await self._at_home(self._mounts):
+            said.hide(secret for each in mounts if each.credentials for secret in each.credentials.secrets)
+            sent[SECRETS] = secrets_file(mounts)
+            steps = (step(mounts), *steps)
         await together(self._put(ssh, content, name) for name, content in sent.items())
         variables = {
             **image.install_variables({**self._variables, **client.environment(f"{self._root}/certificates.pem")}),
@@ -168,7 +177,7 @@ class SshTransport:
 
     async def _put(self, ssh: asyncssh.SSHClientConnection, content: bytes, name: str) -> None:
         try:
-            await upload(ssh, content, f"{self._root}/{name}")
+            await upload(ssh, content, f"{self._root}/{name}", private=name == SECRETS)
         except ConnectionError:
             raise
         except OSError as error:

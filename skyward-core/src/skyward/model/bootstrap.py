@@ -155,6 +155,9 @@ def _guarded(name: str, body: str, *, later: list[str]) -> str:
         # What this phase does depends on the archive that it finds, not on the text alone.
         before = 'archive=$root/payload.tar.gz\nchecksum=$({ sha256sum <"$archive"; } 2>/dev/null | cut -c 1-16)\n'
         digest += "-$checksum"
+    if name == "volumes":
+        # Those that a restart, or somebody, has taken away since.
+        before = shell.VOLUMES_GONE
     call = " ".join(["begin", name, f'"{digest}"', *later])
     return f"\n{before}if {call}; then\n{body}\nfinish\nfi\n"
 

@@ -6,7 +6,7 @@ anywhere. How a machine without uv gets it stands in ``bootstrap_uv``.
 
 from __future__ import annotations
 
-__all__ = ["APT", "APT_AHEAD", "DEPS", "HEAD", "LOCK", "SERVER", "SKYWARD", "TTL", "VOLUMES"]
+__all__ = ["APT", "APT_AHEAD", "DEPS", "HEAD", "LOCK", "SERVER", "SKYWARD", "TTL", "VOLUMES", "VOLUMES_GONE"]
 
 # Descriptor 9 is the lock. A service that apt starts must not keep it.
 HEAD = r"""#!/bin/sh
@@ -218,4 +218,12 @@ mv "$root/bin/skyward-node.new" "$root/bin/skyward-node"
 
 VOLUMES = r"""
 [ -d "$root/volumes" ] || run mkdir "$root/volumes"
+"""
+
+VOLUMES_GONE = r"""
+if [ -e "$root/volumes/mounted" ]; then
+    while IFS= read -r each; do
+        mountpoint -q "$each" || rm -f "$root/markers/volumes"
+    done <"$root/volumes/mounted"
+fi
 """

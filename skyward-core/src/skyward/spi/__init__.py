@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from skyward.model.bootstrap import Step
     from skyward.model.first_boot import NODE_FOLDER, first_boot_script
     from skyward.model.ssh import KeyPair, SshAddress, SshProxy
+    from skyward.model.volumes import Mount, S3Credentials
     from skyward.spi.allocation import AllocationStrategy, Candidate, Tranche
     from skyward.spi.hooks import (
         AllocationDescriptor,
@@ -54,6 +55,7 @@ else:
         "skyward.model.bootstrap": ("Step",),
         "skyward.model.first_boot": ("NODE_FOLDER", "first_boot_script"),
         "skyward.model.ssh": ("KeyPair", "SshAddress", "SshProxy"),
+        "skyward.model.volumes": ("Mount", "S3Credentials"),
         "skyward.spi.allocation": ("AllocationStrategy", "Candidate", "Tranche"),
         "skyward.spi.hooks": (
             "AllocationDescriptor",
@@ -93,6 +95,7 @@ __all__ = [
     "LaunchRequest",
     "Link",
     "Market",
+    "Mount",
     "Offer",
     "PhaseReport",
     "PoolIdentity",
@@ -100,6 +103,7 @@ __all__ = [
     "ProviderDescriptor",
     "ProviderView",
     "Receiver",
+    "S3Credentials",
     "Selector",
     "SelectorDescriptor",
     "Session",

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-__all__ = ["adopt_orphans", "die_with", "end_all", "remove_folder"]
+__all__ = ["adopt_orphans", "die_with", "end_all", "remove_folder", "run_last"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -19,6 +19,10 @@ _POLITE = 0.2
 opened to remove their folders."""
 _FIRMLY = 5.0
 """Seconds after which a process that does not even react to SIGKILL is left to the kernel."""
+_LAST = 10.0
+"""Seconds that the program of `run_last` may take."""
+_at_end = os.environ.pop("SKYWARD_AT_END", "")
+"""What `run_last` runs. It is taken out of the environment, since pools that a task opens have supervisors, too."""
 
 
 def adopt_orphans() -> None:
@@ -76,3 +80,12 @@ def remove_folder(folder: str) -> None:
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
         os.rmdir(folder)
+
+
+def run_last() -> None:
+    """Run the shell script that ``SKYWARD_AT_END`` has named: it takes away what was set up for the node."""
+    if _at_end:
+        import subprocess
+
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(["/bin/sh", _at_end], stdin=subprocess.DEVNULL, timeout=_LAST, check=False)

@@ -20,7 +20,7 @@ from typing import Any
 from skyward.worker.becoming import become
 from skyward.worker.context import ClusterContext
 from skyward.worker.control import ControlPeer
-from skyward.worker.family import adopt_orphans, end_all, remove_folder
+from skyward.worker.family import adopt_orphans, end_all, remove_folder, run_last
 from skyward.worker.lease import Lease
 from skyward.worker.lookout import Lookout
 from skyward.worker.protocol import Frame, Kind, head_of
@@ -378,6 +378,7 @@ class Supervisor:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(slot.pid, 0)
         end_all()  # what tasks have started, in whatever session
+        run_last()
         remove_folder(self._directory)
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(self._directory))  # the pool's folder, once its last node has gone
