@@ -9,6 +9,7 @@ from attrs import evolve
 from road_fakes import FakeProvider, Journey, on_demand, spot, virtually
 
 from skyward import Image
+from skyward._buying import named
 from skyward._fleet import _bought_as
 from skyward.errors import AllProvidersFailedError, Unavailable
 from skyward.spi import Capabilities, ComputeSpec, Instance, InstanceState, LaunchRequest
@@ -53,9 +54,26 @@ async def test_without_the_capability_each_offer_is_asked_for_by_itself() -> Non
 async def test_a_refusal_counts_for_the_whole_row_and_says_so() -> None:
     failures = [Unavailable("none of them")] * 3
     provider = FakeProvider(offers=kinds("a", "b", "c"), capabilities=ROW, script={"launch": failures})
-    with pytest.raises(AllProvidersFailedError, match=r"a and 2 other\(s\).*none of them"):
+    with pytest.raises(AllProvidersFailedError, match=r"Fake a, b or c \(spot, here-1\): none of them"):
         await Journey(provider).road.provision()
     assert asked(provider) == [("a", ["b", "c"])]
+
+
+@virtually
+async def test_each_of_a_row_that_is_too_dear_is_told_with_the_reason() -> None:
+    offers = [evolve(offer, price=price) for offer, price in zip(kinds("a", "b"), (0.25, 0.75), strict=True)]
+    provider = FakeProvider(offers=offers, capabilities=ROW, script={"launch": [Unavailable("sold out")] * 3})
+    with pytest.raises(AllProvidersFailedError) as caught:
+        await Journey(provider, nodes=2, max_hourly_cost=1.2).road.provision()
+    assert asked(provider) == [("a", [])]
+    assert "Fake a (spot, here-1): sold out" in str(caught.value)
+    assert "Fake b (spot, here-1): refused, since at $0.75 an hour each" in str(caught.value)
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "m0"), (2, "m0 or m1"), (41, "m39 or m40"), (42, "m39 or 2 others")])
+def test_a_row_is_named_by_its_types(count: int, said: str) -> None:
+    words = named(*kinds(*(f"m{number}" for number in range(count)), "m0"))
+    assert words.endswith(f"{said} (spot, here-1)")
 
 
 def test_a_machine_costs_what_its_session_says_that_it_was_bought_as() -> None:

@@ -36,6 +36,8 @@ _log = logging.getLogger("skyward.market")
 _IN_VAIN = 2
 """How often offers that have brought a part of an order are asked for the rest in vain. So the last thing that is heard
 of them is why they bring no more."""
+_NAMED = 40
+"""Machine types of one question to a provider that a message names."""
 _PAUSE = 0.5
 """Seconds before they are asked first; each further pause in vain is twice as long."""
 
@@ -165,14 +167,15 @@ class Buyer:
                     state.answer(f"{named(offer)}: refused, since {why}")
                     asked.difference_update(range(place + 1, place + len(others) + 1))
                     continue
-                others = [each for each in others if self._deadline.refused(each.offer, nodes) is None]
+                others = self._not_too_dear(others, nodes, state)
+                row = [each.offer for each in (bid, *others)]
                 try:
-                    got = await self._launch(seller, offer, nodes, [each.offer for each in others])
+                    got = await self._launch(seller, offer, nodes, row[1:])
                 except AuthenticationFailed:
                     raise
                 except (ProviderError, PluginError) as error:
-                    state.answer(f"{named(offer, len(others))}: {said(error)}")
-                    _log.info("no machine from %s: %s", named(offer, len(others)), said(error))
+                    state.answer(f"{named(*row)}: {said(error)}")
+                    _log.info("no machine from %s: %s", named(*row), said(error))
                     if isinstance(error, (PluginError, NoAnswer)):
                         set_aside[seller] = error
                     continue
@@ -181,8 +184,19 @@ class Buyer:
             state.take(got)
             if not state.missing:
                 break
-            state.answer(f"{named(offer, len(others))}: {len(got)} machine(s) of {len(got) + len(state.missing)}")
+            state.answer(f"{named(*row)}: {len(got)} machine(s) of {len(got) + len(state.missing)}")
         return generous
+
+    def _not_too_dear(self, bids: Sequence[Bid], nodes: Sequence[int], state: _State) -> list[Bid]:
+        """Those that may be bought for these nodes; of the others the state learns why not."""
+        fine: list[Bid] = []
+        for bid in bids:
+            why = self._deadline.refused(bid.offer, nodes)
+            if why is None:
+                fine.append(bid)
+            else:
+                state.answer(f"{named(bid.offer)}: refused, since {why}")
+        return fine
 
     async def _launch(
         self, seller: Seller, offer: Offer, nodes: Sequence[int], others: Sequence[Offer]
@@ -240,7 +254,10 @@ def _alternatives(bids: Sequence[Bid], seller: Seller) -> list[Bid]:
     return list(takewhile(alike, rest))
 
 
-def named(offer: Offer, others: int = 0) -> str:
-    """An offer in words: whose it is, which machine, and where."""
-    more = f" and {others} other(s)" if others else ""
-    return f"{offer.provider} {offer.instance_type}{more} ({offer.market}, {offer.region})"
+def named(offer: Offer, *others: Offer) -> str:
+    """Offers of one provider, market and region in words: whose they are, which machines, and where."""
+    kinds = list(dict.fromkeys(each.instance_type for each in (offer, *others)))
+    more = len(kinds) - _NAMED
+    last = f"{more} others" if more > 1 else kinds.pop()
+    machines = f"{', '.join(kinds[:_NAMED])} or {last}" if kinds else last
+    return f"{offer.provider} {machines} ({offer.market}, {offer.region})"

@@ -183,11 +183,11 @@ class Market:
         options, allocation = self._options, self._options.allocation
         offers = self._affordable(nodes)
         handles = [
-            ProviderHandle(seller.provider.name, wanted(its_own, allocation, len(nodes)))
+            ProviderHandle(seller.provider.name, wanted(its_own, allocation, options.spec.nodes))
             for seller, its_own in zip(self.sellers, offers, strict=True)
         ]
         ranking = rank(handles, options.selection, options.spec)
-        return plan(offers, ranking, allocation, nodes)
+        return plan(offers, ranking, allocation, nodes, options.spec.nodes)
 
     def _affordable(self, nodes: list[int]) -> list[tuple[Offer, ...]]:
         """The offers of each seller without those that are too dear, which are kept for the error.
@@ -196,8 +196,8 @@ class Market:
         """
         if not self._deadline.limits.any:
             return [each.offers for each in self.sellers]
-        allocation = self._options.allocation
-        admitted = [offer for each in self.sellers for offer in wanted(each.offers, allocation, len(nodes))]
+        allocation, count = self._options.allocation, self._options.spec.nodes
+        admitted = [offer for each in self.sellers for offer in wanted(each.offers, allocation, count)]
         self._refused = self._deadline.hopeless(admitted, nodes)
         refused = {id(offer) for offer, _ in self._refused}
         return [tuple(offer for offer in each.offers if id(offer) not in refused) for each in self.sellers]

@@ -121,27 +121,41 @@ def plan(
     ranking: Sequence[int],
     allocation: Choice[AllocationStrategy],
     nodes: Sequence[int],
+    total: int | None = None,
 ) -> list[Order]:
     """Divide the nodes among the offers.
+
+    For a part of a pool, such as a node that was lost, the whole pool is divided, and the node is bought as what it is
+    in that: one of the share that is on demand comes on demand again, and the shares stay as they were chosen. Where
+    that leaves nothing for it, the part is divided by itself.
 
     Args:
         offers: of each provider, in its own order of preference.
         ranking: the providers by their index, the first choice first.
         allocation: the strategy.
         nodes: the index of each machine that is needed.
+        total: how many machines the pool has, with indices from 0; by default those that are needed are all.
 
     Raises:
         PluginError: a plugin's strategy failed.
         ConfigurationError: the user's own broke the contract.
     """
     candidates = tuple(Candidate(place, offer) for place, index in enumerate(ranking) for offer in offers[index])
-    orders: list[Order] = []
-    begin = 0
-    for tranche in _tranches(allocation, candidates, len(nodes)):
-        bids = tuple(Bid(ranking[candidate.provider], candidate.offer) for candidate in tranche.candidates)
-        orders.append(Order(tuple(nodes[begin : begin + tranche.nodes]), bids))
-        begin += tranche.nodes
-    return orders
+    needed = frozenset(nodes)
+
+    def divided(every: Sequence[int]) -> list[Order]:
+        orders: list[Order] = []
+        begin = 0
+        for tranche in _tranches(allocation, candidates, len(every)):
+            bids = tuple(Bid(ranking[candidate.provider], candidate.offer) for candidate in tranche.candidates)
+            mine = tuple(node for node in every[begin : begin + tranche.nodes] if node in needed)
+            orders.append(Order(mine, bids))
+            begin += tranche.nodes
+        return [order for order in orders if order.nodes]
+
+    whole = nodes if total is None else range(total)
+    orders = divided(whole)
+    return orders if len(whole) == len(nodes) or all(order.offers for order in orders) else divided(nodes)
 
 
 def _tranches(

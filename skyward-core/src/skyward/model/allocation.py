@@ -59,6 +59,10 @@ class AllocationStrategy(Protocol):
         It is called with what all providers offer, for the purchase, and with what one of them offers, to learn which
         offers count when providers are compared; never with nothing.
 
+        For a machine in the place of a lost one it is called for the whole pool again, and that machine is bought from
+        the tranche in which its node is, counted in their order; so shares stay as they are. If that tranche has no
+        candidates, it is called once more, for that machine alone.
+
         Args:
             candidates: all that fits the request, by the rank of the provider, and within one in its own order of
                 preference.
