@@ -177,10 +177,12 @@ def test_session_manager_leads_through_a_closed_port_where_the_instance_has_a_pr
     assert (agent["InstanceId"], agent["PingStatus"]) == (instance, "Online")
     session = ssm.start_session(Target=instance, **asked)
     monkeypatch.setenv("PATH", f"{aws.programs}:{os.environ['PATH']}")
-    monkeypatch.setenv("SESSION", json.dumps({key: session[key] for key in ("SessionId", "TokenValue", "StreamUrl")}))
+    name, told = "AWS_SSM_START_SESSION_RESPONSE", ("SessionId", "TokenValue", "StreamUrl")
+    monkeypatch.setenv(name, json.dumps({key: session[key] for key in told}))
     aws.machine(instance).started()
-    told = asyncio.run(buyer.log_in(instance, "hostname", proxy_command=["session-manager-plugin", "SESSION"]))
-    assert told.startswith("ip-10-")
+    request = json.dumps({"Target": instance, **asked})
+    command = ["session-manager-plugin", name, "us-east-1", "StartSession", "", request, aws.endpoint]
+    assert asyncio.run(buyer.log_in(instance, "hostname", proxy_command=command)).startswith("ip-10-")
     ssm.terminate_session(SessionId=session["SessionId"])
 
 

@@ -139,6 +139,22 @@ class Api:
         """Where EC2, or another service, is asked."""
         return str(self._client(service, self.region, once=False).meta.endpoint_url)
 
+    async def credentials(self) -> tuple[str, str, str]:
+        """The credentials in use now: the id of the key, its secret, and a token where they are short-lived.
+
+        Raises:
+            AuthenticationFailed: there are none.
+        """
+
+        def found() -> tuple[str, str, str]:
+            own = self._session.get_credentials()
+            if own is None:
+                raise AuthenticationFailed("there are no credentials for AWS any more: set them again")
+            frozen = own.get_frozen_credentials()
+            return str(frozen.access_key), str(frozen.secret_key), str(frozen.token or "")
+
+        return await asyncio.to_thread(found)
+
     async def close(self) -> None:
         """Close the connections. What is asked after that opens new ones."""
         with self._making:

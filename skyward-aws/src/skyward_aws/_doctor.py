@@ -13,6 +13,7 @@ from skyward.spi import Finding, PoolIdentity, new_key_pair
 from skyward_aws import _ami, _prices
 from skyward_aws._network import caller, subnets
 from skyward_aws._permissions import trials, tried
+from skyward_aws._ssm import Tunnels
 from skyward_aws._tags import pairs, tags_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ async def examine(api: Api, settings: AWS) -> list[Finding]:
             for action, error in refusals.items()
         ]
     findings.append(await _asked("prices", _prices.one(api, _TRIAL)))
-    if settings.ssh_from is None and settings.security_group is None:
+    if settings.use_ssm:
+        findings.append(await _asked("Session Manager", Tunnels(api, settings).check()))
+    if settings.asks_for_address:
         findings.append(await _asked("address of this machine", caller()))
     return findings
 

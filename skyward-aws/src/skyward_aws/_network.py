@@ -80,7 +80,7 @@ def _asked() -> str:
 
 
 def rules(group: str, networks: tuple[str, ...]) -> list[dict[str, Any]]:
-    """What the security group lets in: SSH from these networks, and everything from the pool's own nodes."""
+    """What the security group lets in: SSH from these networks, if any, and everything from the pool's own nodes."""
     four = [each for each in networks if ipaddress.ip_network(each).version == 4]
     six = [each for each in networks if ipaddress.ip_network(each).version == 6]
     ssh = {
@@ -90,4 +90,5 @@ def rules(group: str, networks: tuple[str, ...]) -> list[dict[str, Any]]:
         **({"IpRanges": [{"CidrIp": each, "Description": "skyward's client"} for each in four]} if four else {}),
         **({"Ipv6Ranges": [{"CidrIpv6": each, "Description": "skyward's client"} for each in six]} if six else {}),
     }
-    return [ssh, {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group, "Description": "skyward's nodes"}]}]
+    own = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group, "Description": "skyward's nodes"}]}
+    return [ssh, own] if networks else [own]

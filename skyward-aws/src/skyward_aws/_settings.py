@@ -100,7 +100,11 @@ class AWS:
         security_group: what guards them; ``None`` for one that the pool makes, and that lets in SSH from ``ssh_from``
             and everything from the pool's other nodes.
         ssh_from: the networks, as in ``"203.0.113.7/32"``, from which the nodes may be reached; ``None`` for the
-            address under which this machine is seen by ``checkip.amazonaws.com``.
+            address under which this machine is seen by ``checkip.amazonaws.com``. Not with ``use_ssm``.
+        use_ssm: whether nodes are reached through Session Manager alone, so that no port of theirs is open. Needs AWS's
+            session-manager-plugin on this machine, and ``instance_profile`` with the policy
+            AmazonSSMManagedInstanceCore in its role, or Default Host Management Configuration in the region. Without,
+            that way is tried where the SSH port stays out of reach for 45 s.
         public_ip: whether the nodes get public addresses. Without, they are reached by their private ones.
         instance_profile: name of the instance profile whose role the machines have; ``None`` for no role.
         reap_regions: where to look for what dead clients have left behind, beside ``region``; ``None`` for every region
@@ -109,7 +113,7 @@ class AWS:
 
     name: ClassVar[str] = "AWS"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        spot=True, private_network=True, alternatives=True, default_lease=600.0
+        spot=True, volumes=True, private_network=True, alternatives=True, default_lease=600.0
     )
 
     region: str = field(default="us-east-1", validator=_matches(_REGION, "the name of a region", "us-east-1"))
@@ -127,24 +131,45 @@ class AWS:
         default=None, validator=_matches(r"sg-[0-9a-f]+", "the id of a security group", "sg-0abcdef1234567890")
     )
     ssh_from: tuple[str, ...] | None = field(default=None, converter=_networks)
+    use_ssm: bool = field(default=False, validator=_is_truth)
     public_ip: bool = field(default=True, validator=_is_truth)
     instance_profile: str | None = field(
         default=None, validator=_matches(r"[\w+=,.@-]+", "the name of an instance profile", "training")
     )
     reap_regions: tuple[str, ...] | None = field(default=None, converter=_regions)
 
+    def __attrs_post_init__(self) -> None:
+        if self.use_ssm and self.ssh_from is not None:
+            raise ConfigurationError(
+                f"use_ssm opens no port, and ssh_from={self.ssh_from!r} would be let in by one: leave out one of them"
+            )
+
+    @property
+    def asks_for_address(self) -> bool:
+        """Whether it must be found out under which address this machine is seen."""
+        return self.security_group is None and self.ssh_from is None and not self.use_ssm
+
     async def open(self, identity: PoolIdentity, /) -> AWSSession:
         """Load boto3 and see that AWS knows the credentials. Nothing is created before the first launch.
 
         Raises:
             AuthenticationFailed: there are no credentials, they are refused, or the profile does not exist.
-            Unavailable: there is no such region.
+            Unavailable: there is no such region; or ``use_ssm`` lacks its plugin or a role.
             Transient: AWS cannot be reached.
         """
         from skyward_aws._api import Api
         from skyward_aws._session import AWSSession
+        from skyward_aws._ssm import Tunnels
 
-        return AWSSession(self, identity, await Api.open(self.region, self.profile))
+        api = await Api.open(self.region, self.profile)
+        tunnels = Tunnels(api, self)
+        if self.use_ssm:
+            try:
+                await tunnels.check()
+            except BaseException:
+                await api.close()
+                raise
+        return AWSSession(self, identity, api, tunnels)
 
     async def check(self) -> Sequence[Finding]:
         """Look at credentials, permissions, the image, the network and prices, for ``skyward doctor``.

@@ -1,6 +1,10 @@
 """Stands for `session-manager-plugin`: joins its standard streams to an instance, as the session says.
 
-Its first argument is the answer to StartSession, or the name of the environment variable that holds it.
+    plugin.py --version
+    plugin.py RESPONSE REGION StartSession PROFILE REQUEST ENDPOINT
+
+RESPONSE is the answer to StartSession, or the name of the environment variable that holds it. As with the real one,
+words of its own stand before what the instance says, and the variable is forgotten.
 """
 
 from __future__ import annotations
@@ -12,11 +16,19 @@ import sys
 import threading
 from urllib.parse import urlsplit
 
+VERSION = "1.2.707.0"
 
-def main(answer: str) -> None:
-    session = json.loads(answer if answer.startswith("{") else os.environ[answer])
-    place = urlsplit(session["StreamUrl"])
+
+def main(response: str, region: str, operation: str, _profile: str, request: str, endpoint: str) -> None:
+    assert region
+    assert operation == "StartSession"
+    assert endpoint.startswith("http")
+    named = response.startswith("AWS_SSM_START_SESSION_RESPONSE")
+    session = json.loads(os.environ.pop(response) if named else response)
     assert session["TokenValue"]
+    assert json.loads(request)["Target"]
+    print(f"\nStarting session with SessionId: {session['SessionId']}", flush=True)
+    place = urlsplit(session["StreamUrl"])
     assert place.hostname
     with socket.create_connection((place.hostname, place.port or 22)) as road:
         threading.Thread(target=_in, args=(road,), daemon=True).start()
@@ -33,4 +45,7 @@ def _in(road: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if sys.argv[1:] == ["--version"]:
+        print(VERSION)
+    else:
+        main(*sys.argv[1:])
