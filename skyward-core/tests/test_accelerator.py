@@ -129,6 +129,7 @@ def test_short_names_are_read(text: str, canonical: str) -> None:
         ("NVIDIA RTX A6000", "A6000"),
         ("NVIDIA RTX 6000 Ada Generation", "RTX-6000-Ada"),
         ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "RTX-PRO-6000"),
+        ("RTX PRO 4500", "RTX-PRO-4500"),  # as EC2 says of G7
         ("Tesla T4", "T4"),
         ("Tesla V100-SXM2-16GB", "V100-SXM-16GB"),
         ("Tesla P100-PCIE-16GB", "P100-PCIe-16GB"),

@@ -46,6 +46,7 @@ class AcceleratorSpec:
         M60: Final = by_name.M60
         K80: Final = by_name.K80
         RTX_PRO_6000: Final = by_name.RTX_PRO_6000
+        RTX_PRO_4500: Final = by_name.RTX_PRO_4500
         RTX_6000_Ada: Final = by_name.RTX_6000_Ada
         RTX_5000_Ada: Final = by_name.RTX_5000_Ada
         RTX_4000_Ada: Final = by_name.RTX_4000_Ada

@@ -18,8 +18,8 @@ from skyward.model.accelerator import Accelerator
 __all__ = [
     "A2", "A10", "A10G", "A30", "A40", "A100", "A4000", "A4500", "A5000", "A6000", "B100", "B200", "B300", "GB200",
     "GB300", "GH200", "H20", "H100", "H200", "K80", "L4", "L40", "L40S", "M60", "MI", "P4", "P40", "P100",
-    "RTX_3090", "RTX_4080", "RTX_4090", "RTX_5080", "RTX_5090", "RTX_PRO_6000", "T4", "T4G", "TPU", "V100",
-    "Inferentia", "Quadro_RTX_6000", "Quadro_RTX_8000", "RTX_2000_Ada", "RTX_3090_Ti", "RTX_4000_Ada",
+    "RTX_3090", "RTX_4080", "RTX_4090", "RTX_5080", "RTX_5090", "RTX_PRO_4500", "RTX_PRO_6000", "T4", "T4G", "TPU",
+    "V100", "Inferentia", "Quadro_RTX_6000", "Quadro_RTX_8000", "RTX_2000_Ada", "RTX_3090_Ti", "RTX_4000_Ada",
     "RTX_5000_Ada", "RTX_6000_Ada", "TPUSlice", "Trainium",
 ]  # fmt: skip
 
@@ -76,6 +76,7 @@ P4: Final = Plain("P4")
 M60: Final = Plain("M60")
 K80: Final = Plain("K80")
 RTX_PRO_6000: Final = Plain("RTX-PRO-6000")
+RTX_PRO_4500: Final = Plain("RTX-PRO-4500")
 RTX_6000_Ada: Final = Plain("RTX-6000-Ada")
 RTX_5000_Ada: Final = Plain("RTX-5000-Ada")
 RTX_4000_Ada: Final = Plain("RTX-4000-Ada")

@@ -15,6 +15,7 @@ NVIDIA = Literal[
     "B200-SXM",
     "B100",
     "RTX-PRO-6000",
+    "RTX-PRO-4500",
     "RTX-5090",
     "RTX-5080",
     "GH200",
