@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from road_fakes import on_demand, spot
+from road_fakes import Hang, on_demand, spot
 
 pytestmark = pytest.mark.usefixtures("own_ledgers")
 
@@ -47,3 +47,18 @@ def test_what_has_no_price_is_not_offered_for_little_money(clouds: Any, command:
     clouds("Acme", left=False, offers=[on_demand(kind="secret", price=None)])
     out = command("offers", "--provider", "Acme", "--max-hourly-cost", "5")[1]
     assert out == "nothing is on offer for that money, of 1 offer(s) none has a price: raise --max-hourly-cost\n"
+
+
+@pytest.mark.parametrize(("line", "method"), [("offers", "open"), ("offers", "offers"), ("ps", "list_owned")])
+def test_one_that_does_not_answer_costs_its_own_time_out_and_the_others_are_told(
+    clouds: Any, command: Any, line: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skyward._market.ANSWER_LIMIT", 1.0)
+    (slow,) = clouds("Slow", left=False, script={method: [Hang] * 9})
+    clouds("Acme", left=line == "ps")
+    status, out, _ = command(line, "--json")
+    told = json.loads(out)
+    assert (status, sorted(told["asked"])) == (0, ["Acme", "Local"])
+    assert told["notes"] == [f"Slow: Slow did not answer to {method} within 1 s"]
+    assert "Acme" in {each["provider"] for each in told["offers" if line == "offers" else "machines"]}
+    assert (len(slow.called(method)), slow.open_sessions) == (1, 0)

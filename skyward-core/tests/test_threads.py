@@ -55,8 +55,6 @@ class Blocking:
 @pytest.fixture
 def blocking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blocking]:
     monkeypatch.setattr("skyward._market.ANSWER_LIMIT", 1.0)
-    monkeypatch.setattr("skyward._visiting.ASK_LIMIT", 0.5)
-    monkeypatch.setattr("skyward._asking.wait_exponential", lambda **_: lambda _: 0.0)
     provider = Blocking()
     yield provider
     provider.release.set()
@@ -94,7 +92,7 @@ def test_a_command_tells_what_the_others_answer_and_ends(installed: Blocking, co
     _, out, err = command(line)
     assert installed.blocks
     assert "Acme" in out
-    assert "Blocking did not answer to open within 0.5 s" in out + err
+    assert "Blocking did not answer to open within 1 s" in out + err
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -102,7 +100,7 @@ def test_a_command_tells_what_the_others_answer_and_ends(installed: Blocking, co
 def test_a_signal_ends_a_command_at_once(
     installed: Blocking, command: Any, line: str, number: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skyward._visiting.ASK_LIMIT", LONG)
+    monkeypatch.setattr("skyward._market.ANSWER_LIMIT", LONG)
     installed.begun = lambda: os.kill(os.getpid(), number)
     assert command(line, "--provider", "Blocking")[0] == status
     assert installed.blocks

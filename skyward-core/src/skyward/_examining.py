@@ -105,10 +105,10 @@ async def _asked(provider: Provider, *, known: bool) -> list[Finding]:
     findings: list[Finding] = []
     spec = ComputeSpec(nodes=1, image=Image())
     try:
-        async with opened(provider) as seller:
+        async with opened(provider, patient=False) as seller:
             findings.append(Finding(subject="session", detail="opens"))
             for subject, look in (
-                ("machines", lambda: owned(seller, None)),
+                ("machines", lambda: owned(seller, None, patient=False)),
                 ("offers", lambda: answered(provider, "offers", lambda: fitting(seller.session, spec))),
             ):
                 try:

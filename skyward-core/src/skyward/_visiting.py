@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 
 from skyward._asking import ask, let_go, persistently
 from skyward._client import this_client
-from skyward._market import Seller
+from skyward._market import Seller, answered
 from skyward.errors import SkywardError
 from skyward.model.instance import Instance, InstanceState
 from skyward.spi.provider import PoolIdentity, Provider
@@ -22,8 +22,13 @@ ASK_LIMIT = 30.0
 
 
 @contextlib.asynccontextmanager
-async def opened(provider: Provider) -> AsyncGenerator[Seller]:
+async def opened(provider: Provider, *, patient: bool = True) -> AsyncGenerator[Seller]:
     """A session of a client that buys nothing, for the time of a block.
+
+    Args:
+        provider: whose.
+        patient: ask again where nothing is answered, as whoever has to know does. Otherwise that costs no more time
+            than it would a pool.
 
     Raises:
         SkywardError: it cannot be opened.
@@ -36,15 +41,18 @@ async def opened(provider: Provider) -> AsyncGenerator[Seller]:
         token=secrets.token_bytes(32),
         client=this_client(),
     )
-    session = await persistently(lambda: ask(provider, "open", provider.open(identity), ASK_LIMIT), attempts=4)
+    if patient:
+        session = await persistently(lambda: ask(provider, "open", provider.open(identity), ASK_LIMIT), attempts=4)
+    else:
+        session = await answered(provider, "open", lambda: provider.open(identity))
     try:
         yield Seller(provider, session, (), None)
     finally:
         await let_go(provider, "close", session.close)
 
 
-async def owned(seller: Seller, pool_id: str | None) -> list[Instance]:
-    """The machines of a pool by their tags, or of all pools; those that are gone left out.
+async def owned(seller: Seller, pool_id: str | None, *, patient: bool = True) -> list[Instance]:
+    """The machines of a pool by their tags, or of all pools; those that are gone left out. ``patient`` as of `opened`.
 
     Raises:
         SkywardError: the provider cannot tell.
@@ -54,6 +62,8 @@ async def owned(seller: Seller, pool_id: str | None) -> list[Instance]:
         found = await seller.session.list_owned(pool_id)
         return [machine for machine in found if machine.state is not InstanceState.GONE]
 
+    if not patient:
+        return await answered(seller.provider, "list_owned", listed)
     return await persistently(
         lambda: ask(seller.provider, "list_owned", listed(), ASK_LIMIT), on=SkywardError, attempts=4
     )

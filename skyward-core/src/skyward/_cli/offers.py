@@ -114,7 +114,7 @@ async def _work(choice: Choice, spec: ComputeSpec, options: argparse.Namespace, 
     from skyward._visiting import opened
 
     async def ask(provider: Provider) -> tuple[Offer, ...]:
-        async with opened(provider) as seller:
+        async with opened(provider, patient=False) as seller:
             return await answered(provider, "offers", lambda: fitting(seller.session, spec))
 
     everything: list[Offer] = []
@@ -144,7 +144,7 @@ async def _look_around(choice: Choice, spec: ComputeSpec, found: _Found) -> None
     anything = evolve(spec, machine=None, accelerator=None, cpu=None, memory_gb=None)
 
     async def ask(provider: Provider) -> tuple[Offer, ...]:
-        async with opened(provider) as seller:
+        async with opened(provider, patient=False) as seller:
             return await answered(provider, "offers", lambda: fitting(seller.session, anything))
 
     asked = [provider for provider in choice.providers if provider.name in found.asked]

@@ -79,8 +79,8 @@ async def _work(choice: Choice, pool: str | None, accounts: Sequence[Account], f
     from skyward._visiting import opened, owned
 
     async def ask(provider: Provider) -> list[Instance]:
-        async with opened(provider) as seller:
-            return [machine for machine in await owned(seller, pool) if pool in (None, machine.pool_id)]
+        async with opened(provider, patient=False) as seller:
+            return [machine for machine in await owned(seller, pool, patient=False) if pool in (None, machine.pool_id)]
 
     machines: dict[tuple[str, str, str], _Machine] = {}
     for provider, answer in await each(choice.providers, ask):
