@@ -22,6 +22,9 @@ from skyward_aws import AWS, _ssm
 from skyward_aws._doctor import examine
 from skyward_aws._ssm import Tunnels, found_plugin
 
+_DOCUMENT = (Path(__file__).parents[2] / "docs/aws.md").read_text()
+_SECTION = _DOCUMENT.partition("\n### Session Manager\n")[2].partition("\n## ")[0]
+[STATEMENTS] = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", _SECTION, re.DOTALL))
 PAGE = "session-manager-working-with-install-plugin.html"
 
 
@@ -140,39 +143,75 @@ def test_the_doctor_looks_at_it_and_asks_nobody_for_this_machines_address(
 # the way there
 
 
+def instances(profiles: int, bare: int) -> list[str]:
+    """Machines of a pool, those with a role first, and one of nobody's with a role."""
+    boto3.client("iam").create_instance_profile(InstanceProfileName="mine")
+    name = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
+    image = boto3.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+    common: Any = {"ImageId": image, "InstanceType": "c7i.large", "MinCount": 1, "MaxCount": 1}
+    role: Any = {"IamInstanceProfile": {"Name": "mine"}}
+    tags: Any = {
+        "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "skyward-pool", "Value": "p"}]}],
+    }
+    kinds = [*([{**role, **tags}] * profiles), *([tags] * bare), role]
+    ec2 = boto3.client("ec2")
+    made = [ec2.run_instances(**common, **each)["Instances"][0]["InstanceId"] for each in kinds]
+    ec2.describe_instances(InstanceIds=made)
+    return made
+
+
 def test_sessions_are_asked_for_by_machine_and_their_tokens_stand_in_a_variable_alone(
     aws_api: Rig, opened: Any, plugin: Callable[[str], Path], settings: AWS
 ) -> None:
     plugin("echo 1.2.707.0")
-    iam, ec2 = boto3.client("iam"), boto3.client("ec2")
-    iam.create_instance_profile(InstanceProfileName="mine")
-    image = boto3.client("ssm").get_parameter(
-        Name="/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
-    )["Parameter"]["Value"]
-    common: Any = {"ImageId": image, "InstanceType": "c7i.large", "MinCount": 1, "MaxCount": 1}
-    [there] = ec2.run_instances(IamInstanceProfile={"Name": "mine"}, **common)["Instances"]
-    [bare] = ec2.run_instances(**common)["Instances"]
-    for each in (there, bare):
-        ec2.describe_instances(InstanceIds=[each["InstanceId"]])
+    there, bare, _ = instances(1, 1)
 
     async def main() -> None:
         async with opened() as session:
-            tunnels = Tunnels(session._api, evolve(settings, profile=None))
-            proxy = await tunnels.to(there["InstanceId"])
+            tunnels = Tunnels(session._api, settings)
+            proxy = await tunnels.to(there)
             _, name, region, operation, profile, request, endpoint = proxy.command
             assert (region, operation, profile, endpoint) == ("us-east-1", "StartSession", "", aws_api.endpoint)
-            assert json.loads(request)["Target"] == there["InstanceId"]
+            assert json.loads(request)["Target"] == there
             told = json.loads(proxy.environment[name])
             assert {*told} == {"SessionId", "TokenValue", "StreamUrl"}
             assert told["TokenValue"] not in f"{proxy} {proxy.command}"
-            again = await tunnels.to(there["InstanceId"])
+            again = await tunnels.to(there)
             assert json.loads(again.environment[name])["SessionId"] != told["SessionId"]
             with pytest.raises(Unavailable, match=r"has not reported to Systems Manager: it needs a role with .*Core"):
-                await tunnels.to(bare["InstanceId"])
-            aws_api.allow("ec2:*")
-            with pytest.raises(AuthenticationFailed, match="add ssm:StartSession to the policy"):
-                await tunnels.to(there["InstanceId"])
-            aws_api.world.policy = None
+                await tunnels.to(bare)
+
+    asyncio.run(main())
+
+
+def test_the_statements_of_the_documentation_are_needed_and_enough(
+    aws_api: Rig, opened: Any, plugin: Callable[[str], Path], settings: AWS
+) -> None:
+    plugin("echo 1.2.707.0")
+    aws_api.world.managed = True
+    there, strange = instances(1, 0)
+
+    async def main() -> None:
+        async with opened() as session:
+            tunnels = Tunnels(session._api, settings)
+
+            def allow(*without: str) -> None:
+                kept = [each for each in STATEMENTS if each["Sid"] not in without]
+                aws_api.world.document = {"Version": "2012-10-17", "Statement": kept}
+
+            allow()
+            await tunnels.check()
+            await tunnels.to(there)
+            with pytest.raises(AuthenticationFailed):
+                await tunnels.to(strange)  # it is no pool's
+            for needed in ("OpenSessions", "BySsh"):
+                allow(needed)
+                with pytest.raises(AuthenticationFailed, match="add ssm:StartSession to the policy"):
+                    await tunnels.to(there)
+            allow("LookForRoles")
+            with pytest.raises(Unavailable, match="AmazonSSMManagedInstanceCore"):
+                await tunnels.check()
+            aws_api.world.document = None
 
     asyncio.run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def test_a_program_leads_to_a_closed_port_whatever_the_configuration_says_and_en
         assert not connection.is_direct
         program = connection.program
         assert program is not None
+        assert os.getsid(program._process.pid) != os.getsid(0)  # Ctrl-C is not for it
         assert await says(connection) == ["hello"]
         assert program._process.returncode == 0
 
