@@ -301,9 +301,10 @@ async def test_the_rest_is_asked_for_again_of_an_offer_that_brought_a_part_and_n
 async def test_when_all_fail_the_answer_of_every_provider_is_told_those_included_that_were_not_asked_to_launch(
     tmp_path: Path,
 ) -> None:
+    no_quota = QuotaExceeded("0 of 8 GPUs are left", quota="gpus-a1", url="https://small.example/quotas/gpus-a1")
     journey = Journey(
         FakeProvider("Full", [spot("Full")], script={"launch": [Unavailable("no capacity in here-1")]}),
-        FakeProvider("Small", [on_demand("Small")], script={"launch": [QuotaExceeded("0 of 8 GPUs are left")]}),
+        FakeProvider("Small", [on_demand("Small")], script={"launch": [no_quota]}),
         FakeProvider("Shut", script={"open": [Unavailable("closed today")]}),
         FakeProvider("Empty", []),
         nodes=2,
@@ -313,7 +314,7 @@ async def test_when_all_fail_the_answer_of_every_provider_is_told_those_included
     for part in (
         "2 of 2 machine(s) could not be had",
         "Full small (spot, here-1): no capacity in here-1",
-        "Small small (on-demand, here-1): over quota: 0 of 8 GPUs are left",
+        "Small small (on-demand, here-1): over quota (gpus-a1): 0 of 8 GPUs are left; have it raised at https://small.ex",
         "Shut: closed today",
         "Empty: 0 fitting offer(s)",
     ):

@@ -8,6 +8,7 @@ import pytest
 from road_fakes import FakeProvider, Journey, on_demand, spot, virtually
 
 from skyward._node import Node
+from skyward.model.offer import Offer
 
 pytestmark = pytest.mark.usefixtures("own_ledgers")
 
@@ -99,3 +100,28 @@ async def test_machines_of_two_providers_with_prices_of_their_own_are_added_up()
     assert cheap.bill() + dear.bill() == pytest.approx(final.total_cost, abs=0.005)
     assert dear.bill() == 2.0  # two machines, half an hour each at $2.00
     assert final.savings_vs_ondemand == pytest.approx(seconds * (3.0 - 0.90) / 3600, abs=0.005)
+
+
+@virtually
+async def test_a_spot_machine_costs_what_it_did_when_it_was_bought_and_at_least_the_minimum() -> None:
+    def market(price: float) -> list[Offer]:
+        return [spot("F", price=price, on_demand_price=2.0, billing_quantum=1, billing_minimum=900)]
+
+    cloud = FakeProvider("F", market(0.40))
+    journey = Journey(cloud, nodes=2, timeout=None)
+    await journey.road.provision()
+    await until(295)
+    cloud.sell(*market(0.80))  # from now on
+    cloud.preempt("i-1")
+    await journey.road.replace(await lost(journey), lambda: None)
+    assert journey.cost.update().hourly_rate == pytest.approx(1.20)
+    await until(3600)
+    await journey.road.destroy()
+    final = journey.cost.final()
+    assert cloud.bill() == pytest.approx(final.total_cost, abs=0.002)
+    seconds = final.total_seconds
+    # i-0 for an hour at $0.40, i-1 for the minimum of a quarter at $0.40, i-2 for the rest of the hour at $0.80
+    assert final.total_cost == pytest.approx(0.40 * seconds / 3600 + 0.10 + 0.80 * (seconds - 297) / 3600, abs=0.002)
+    on_demand_for_all = 2.0 * (seconds + 900 + seconds - 297) / 3600
+    assert final.savings_vs_ondemand == pytest.approx(on_demand_for_all - final.total_cost, abs=0.004)
+    assert (final.spot_count, final.ondemand_count) == (3, 0)
