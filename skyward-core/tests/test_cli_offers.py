@@ -16,9 +16,12 @@ pytestmark = pytest.mark.usefixtures("own_ledgers")
     [
         (
             ["--accelerator", "H100"],
-            ["Acme: nothing that meets the request, it has up to 16 CPUs, up to 64 GB, T4", "or for another accel"],
+            [
+                "Acme: nothing that meets the request, with fewer wishes up to 16 CPUs, up to 64 GB, T4",
+                "or for another accel",
+            ],
         ),
-        (["--cpu", "64"], ["it has up to 16 CPUs", "nothing is on offer: ask for less"]),
+        (["--cpu", "64"], ["with fewer wishes up to 16 CPUs", "nothing is on offer: ask for less"]),
         (["--machine", "bigg"], ["types big or small", "nothing is on offer: ask for less"]),
         (
             ["--machine", "big", "--market", "spot"],

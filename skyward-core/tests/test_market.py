@@ -277,7 +277,7 @@ async def test_when_offers_run_out_everything_is_rolled_back_and_each_answer_tol
 async def test_nobody_offering_it_is_said_with_the_request_and_each_answer(tmp_path: Path) -> None:
     journey = Journey(FakeProvider("A"), FakeProvider("B", []), cpu=64, memory="1TB", accelerator="H100", nodes=2)
     error = await fail(journey, tmp_path, NoAvailableProviderError)
-    for part in ("2 node(s)", "H100", "64 CPUs", "1000 GB", "A: 0 fitting offer(s), it has no accelerator; B: 0 f"):
+    for part in ("2 node(s)", "H100", "64 CPUs", "1000 GB", "A: 0 fitting offer(s), with fewer wishes no H100; B: 0 f"):
         assert part in str(error)
 
 
@@ -287,7 +287,11 @@ async def test_what_there_is_at_most_is_told_where_nothing_fits(tmp_path: Path) 
     gpu = evolve(sizes[0], instance_type="g4", accelerator=sky.accelerators.T4())
     asked = FakeProvider("A", [*sizes, gpu])
     error = await fail(Journey(asked, cpu=64), tmp_path, NoAvailableProviderError)
-    assert "(A: 0 fitting offer(s), it has up to 16 CPUs, up to 40 GB, T4)" in str(error)
+    assert "(A: 0 fitting offer(s), with fewer wishes up to 16 CPUs, up to 40 GB, T4)" in str(error)
+    large = evolve(sizes[1], instance_type="g16", accelerator=sky.accelerators.A100())
+    asked = FakeProvider("A", [large, gpu])
+    error = await fail(Journey(asked, accelerator="T4:64"), tmp_path, NoAvailableProviderError)
+    assert "(A: 0 fitting offer(s), with fewer wishes up to 4 CPUs, up to 10 GB, T4)" in str(error)
     error = await fail(Journey(FakeProvider("A", sizes), machine="m32"), tmp_path, NoAvailableProviderError)
     assert "up to 40 GB, no accelerator, types m16 or m4)" in str(error)
 

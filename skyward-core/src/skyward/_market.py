@@ -7,6 +7,7 @@ import contextvars
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +19,7 @@ from skyward._client import this_client
 from skyward._handles import ProviderHandle
 from skyward._hooks import Aside
 from skyward._quote import quote
-from skyward._selection import Order, fits, most, plan, rank, wanted
+from skyward._selection import Order, fits, milder, most, plan, rank, wanted
 from skyward.errors import (
     AuthenticationFailed,
     NoAvailableProviderError,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from skyward._options import PoolOptions
     from skyward.model.spec import ComputeSpec
 
-__all__ = ["Identify", "Market", "Seller", "answered", "fitting"]
+__all__ = ["Identify", "Market", "Seller", "answered", "at_most", "fitting"]
 
 _log = logging.getLogger("skyward.market")
 
@@ -241,12 +242,10 @@ class Market:
 
     async def _most(self, seller: Seller) -> str:
         """What a provider has at most, which it is asked for without the wishes that it cannot meet."""
-        spec = evolve(self._options.spec, machine=None, accelerator=None, cpu=None, memory_gb=None)
         try:
-            offers = await answered(seller.provider, "offers", lambda: fitting(seller.session, spec))
+            return await at_most(seller.provider, seller.session, self._options.spec)
         except SkywardError:  # what was asked for is not to be had, whether it answers this or not
             return ""
-        return most(offers, types=self._options.spec.machine is not None)
 
     def _said(self, more: Mapping[Seller, str] = MappingProxyType({})) -> str:
         """The providers' answers, some with what else there is to say of them."""
@@ -269,6 +268,18 @@ class Market:
         """Close every session. What goes wrong is logged: by now nothing depends on it."""
         sessions, self.sessions = self.sessions, []
         await all_of(let_go(provider, "close", session.close) for provider, session in sessions)
+
+
+async def at_most(provider: Provider, session: Session, spec: ComputeSpec) -> str:
+    """What a provider has that has nothing for a request, in words.
+
+    Raises:
+        SkywardError: it does not say.
+    """
+    for each in milder(spec):
+        if offers := await answered(provider, "offers", partial(fitting, session, each)):
+            return most(offers, spec)
+    return ""
 
 
 async def answered[T](provider: Provider, what: str, call: Callable[[], Awaitable[T]]) -> T:

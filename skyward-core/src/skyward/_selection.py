@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from skyward._choice import Choice
 from skyward.model.allocation import AllocationStrategy, Candidate, Tranche
@@ -17,7 +17,7 @@ from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec
 from skyward.spi.selector import ProviderView, Selector
 
-__all__ = ["Bid", "Order", "fits", "most", "plan", "rank", "wanted"]
+__all__ = ["Bid", "Order", "fits", "milder", "most", "plan", "rank", "wanted"]
 
 _NAMED = 6
 """Accelerators, or types of machines, that a message names."""
@@ -52,21 +52,32 @@ def fits(offer: Offer, spec: ComputeSpec) -> bool:
     return offer.accelerator is not None and offer.accelerator.satisfies(spec.accelerator)
 
 
-def most(offers: Sequence[Offer], *, types: bool = False) -> str:
-    """The largest figures of a provider, in words that follow its answer.
+def milder(spec: ComputeSpec) -> list[ComputeSpec]:
+    """What to ask a provider in turn that has nothing for a request, to learn what it has."""
+    anything = evolve(spec, machine=None, accelerator=None, cpu=None, memory_gb=None)
+    if spec.accelerator is None:
+        return [anything]
+    return [evolve(anything, accelerator=evolve(spec.accelerator, count=1)), anything]
+
+
+def most(offers: Sequence[Offer], spec: ComputeSpec) -> str:
+    """The largest figures of a provider's offers, in words that follow its answer.
+
+    A provider may keep back what a request does not ask for, so they are no more than what they are called.
 
     Args:
-        offers: all that it sells.
-        types: name the types of machines, too, which is of use to whoever asked for one that there is not.
+        offers: what it has for a milder request.
+        spec: what was asked for, and is not to be had. Types of machines are named to whoever asked for one.
     """
     if not offers:
         return ""
     has = [f"up to {count} CPUs"] if (count := max(offer.vcpu for offer in offers)) else []
     has += [f"up to {size:g} GB"] if (size := round(max(offer.memory_gb for offer in offers), 1)) else []
     kinds = dict.fromkeys(str(offer.accelerator) for offer in offers if offer.accelerator is not None)
-    has += [_some(kinds) or "no accelerator"]
-    has += [f"types {_some(dict.fromkeys(offer.instance_type for offer in offers))}"] if types else []
-    return f", it has {', '.join(has)}"
+    has += [_some(kinds) or f"no {'accelerator' if spec.accelerator is None else spec.accelerator.model}"]
+    if spec.machine is not None:
+        has += [f"types {_some(dict.fromkeys(offer.instance_type for offer in offers))}"]
+    return f", with fewer wishes {', '.join(has)}"
 
 
 def _some(names: Collection[str]) -> str:

@@ -135,21 +135,16 @@ async def _work(choice: Choice, spec: ComputeSpec, options: argparse.Namespace, 
 
 async def _look_around(choice: Choice, spec: ComputeSpec, found: _Found) -> None:
     """See what those have at most who have nothing that meets the request."""
-    from attrs import evolve
-
-    from skyward._market import answered, fitting
-    from skyward._selection import most
+    from skyward._market import at_most
     from skyward._visiting import opened
 
-    anything = evolve(spec, machine=None, accelerator=None, cpu=None, memory_gb=None)
-
-    async def ask(provider: Provider) -> tuple[Offer, ...]:
+    async def ask(provider: Provider) -> tuple[str]:
         async with opened(provider, patient=False) as seller:
-            return await answered(provider, "offers", lambda: fitting(seller.session, anything))
+            return (await at_most(provider, seller.session, spec),)
 
     asked = [provider for provider in choice.providers if provider.name in found.asked]
     for provider, answer in await each(asked, ask):
-        has = "" if isinstance(answer, str) else most(answer, types=spec.machine is not None)
+        has = "" if isinstance(answer, str) else answer[0]
         found.elsewhere.append(f"{provider.name}: nothing that meets the request{has}")
 
 
@@ -236,7 +231,7 @@ def _row(offer: Offer, nodes: int) -> tuple[str, ...]:
 def _money(price: float | None) -> str:
     from skyward._spending import amount
 
-    return "?" if price is None else amount(price)
+    return "?" if price is None else amount(round(price, 4))  # --json has all digits
 
 
 def _told(found: _Found, options: argparse.Namespace) -> dict[str, Any]:
