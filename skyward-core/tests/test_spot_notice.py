@@ -118,10 +118,11 @@ def test_an_idle_node_is_replaced_before_its_machine_is_gone(cloud: FakeCloud) -
 def test_a_task_that_runs_may_end_and_no_other_one_is_given_to_the_machine(cloud: FakeCloud, gate: Gate) -> None:
     seen = Seen()
     with pool(cloud, on_event=seen) as one:
-        for _ in range(20):  # so that it is known as one that is worth sending ahead
+        for _ in range(60):  # so that it is known as one that is worth sending ahead, slow as the first one may be
             hold(None) >> one
         running, behind = one.submit(hold(gate.paths)), one.submit(hold(None))
         gate.begun()
+        assert one._engine.dispatcher._scheduler.any_ahead
         cloud.preempt(0, notice=120)
         seen.all(sky.InstancePreempted, 1)
         assert cloud.machines[0].alive
