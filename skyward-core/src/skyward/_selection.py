@@ -57,7 +57,9 @@ def milder(spec: ComputeSpec) -> list[ComputeSpec]:
     anything = evolve(spec, machine=None, accelerator=None, cpu=None, memory_gb=None)
     if spec.accelerator is None:
         return [anything]
-    return [evolve(anything, accelerator=evolve(spec.accelerator, count=1)), anything]
+    count = spec.accelerator.count
+    fewer = [count >> halved for halved in range(1, count.bit_length())] or [1]
+    return [*(evolve(anything, accelerator=evolve(spec.accelerator, count=each)) for each in fewer), anything]
 
 
 def most(offers: Sequence[Offer], spec: ComputeSpec) -> str:
