@@ -178,7 +178,7 @@ def _made(kind: type[Api], region: str, profile: str | None) -> Api:
     try:
         return kind(boto3.Session(profile_name=profile, region_name=region), region, questions, orders)
     except ProfileNotFound as error:
-        raise AuthenticationFailed(f"AWS cannot be asked: {_profiles(profile)}") from error
+        raise AuthenticationFailed(_profiles(profile)) from error
     except Exception as error:
         told = translated(error, "reading the settings of AWS's tools", region)
         if told is None:

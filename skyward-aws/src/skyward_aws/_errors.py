@@ -153,7 +153,7 @@ def translated(error: Exception, action: str, region: str) -> ProviderError | No
     names = {kind.__name__ for kind in type(error).__mro__}
     for name, kind, remedy in _LOCAL:
         if name in names and type(error).__module__.partition(".")[0] in ("boto3", "botocore"):
-            where = "AWS cannot be asked" if kind is AuthenticationFailed else f"{action} in {region}"
+            where = "no credentials for AWS" if kind is AuthenticationFailed else f"{action} in {region}"
             return kind(f"{where}: {_sentence(str(error))}: {remedy}")
     return None
 
