@@ -10,7 +10,7 @@ from attrs import evolve
 from road_fakes import FakeProvider, Journey, on_demand, spot, virtually
 
 import skyward as sky
-from skyward.errors import AllProvidersFailedError, QuotaExceeded, Unavailable
+from skyward.errors import AllProvidersFailedError, NoAvailableProviderError, QuotaExceeded, Unavailable
 from skyward.model.offer import Offer
 
 pytestmark = pytest.mark.usefixtures("own_ledgers")
@@ -88,11 +88,47 @@ async def test_the_log_says_what_will_be_bought_before_anything_is(caplog: pytes
     cloud.script("launch", launch, launch)
     journey = Journey(cloud, nodes=3, allocation=0.5)
     await journey.road.provision()
-    assert said == 2 * [
-        [
-            "buying 2 x small of Fake (spot, here-1) at $0.25 an hour, $0.50 together",
-            "also buying 1 x small of Fake (on-demand, here-1) at $1.00 an hour; where that is not to be had, small of "
-            "Fake (spot, here-1) at $0.25 an hour",
-        ]
-    ]
+    first = "buying 2 x small of Fake (spot, here-1) at $0.25 an hour, $0.50 together"
+    second = (
+        "also buying 1 x small of Fake (on-demand, here-1) at $1.00 an hour; where that is not to be had, small of "
+        "Fake (spot, here-1) at $0.25 an hour"
+    )
+    assert said == [[first, second]] * 2
+    await journey.road.destroy()
+
+
+@virtually
+async def test_what_an_offer_has_too_few_of_is_said_together_with_what_comes_beside_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "skyward")
+    scarce = FakeProvider("Scarce", [spot("Scarce", price=0.25, capacity=1), spot("Scarce", "none", capacity=0)])
+    plenty = FakeProvider("Plenty", [on_demand("Plenty", price=2.0), on_demand("Plenty", "big", price=4.0)])
+    await Journey(scarce, plenty, nodes=3, max_hourly_cost=9).there_and_back()
+    assert (
+        "buying 1 x small of Scarce (spot, here-1) at $0.25 an hour, and 2 x small of Plenty (on-demand, here-1) at "
+        "$2.00 an hour, $4.25 together; where that is not to be had, big of Plenty (on-demand, here-1) at $4.00 an "
+        "hour (at most $9.00 an hour)"
+    ) in caplog.messages
+    caplog.clear()
+    with pytest.raises(AllProvidersFailedError, match=r"Scarce none \(spot, here-1\): no capacity"):
+        await Journey(scarce, nodes=3).road.provision()
+    assert (
+        "buying 1 x small of Scarce (spot, here-1) at $0.25 an hour; nobody is known to have the other 2"
+    ) in caplog.messages
+
+
+@virtually
+async def test_nothing_is_bought_where_what_the_cheap_offers_lack_would_be_too_dear() -> None:
+    one, other = two_clouds()
+    one.sell(on_demand("One", price=1.0, capacity=1))
+    with pytest.raises(NoAvailableProviderError) as caught:
+        await Journey(one, other, nodes=3, allocation="on-demand", max_hourly_cost=6.5).road.provision()
+    assert "One small (on-demand, here-1), since at $1.00 an hour each the pool would cost $7.00 an hour" in str(
+        caught.value
+    )
+    assert (one.machines, other.machines) == ([], [])
+    journey = Journey(one, other, nodes=3, allocation="on-demand", max_hourly_cost=7)
+    await journey.road.provision()
+    assert journey.cost.update().hourly_rate == 7.0
     await journey.road.destroy()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from skyward._spending import Limits, amount
 
 if TYPE_CHECKING:
-    from skyward._selection import Bid, Order
+    from skyward._selection import Order
     from skyward.model.offer import Offer
 
 __all__ = ["quote"]
@@ -25,18 +25,34 @@ def quote(orders: Sequence[Order], limits: Limits) -> list[str]:
 
 
 def _line(order: Order, number: int, limits: Limits) -> str:
-    count = len(order.nodes)
-    first, *rest = order.offers
-    said = f"{'also ' if number else ''}buying {count} x {_where(first.offer)} at {_price(first.offer)}"
-    if first.offer.price is not None and count > 1:
-        said += f", {amount(count * first.offer.price)} together"
-    return f"{said}{_otherwise(rest)}{'' if number else _limits(limits)}"
+    """The offers have as many machines as they say; one that does not say has enough."""
+    bought: list[tuple[int, Offer]] = []
+    rest: list[Offer] = []
+    missing = len(order.nodes)
+    for bid in order.offers:
+        count = missing if bid.offer.capacity is None else min(missing, bid.offer.capacity)
+        missing -= count
+        if count:
+            bought.append((count, bid.offer))
+        elif bid.offer.capacity != 0:
+            rest.append(bid.offer)
+    parts = [f"{count} x {_where(offer)} at {_price(offer)}" for count, offer in bought]
+    said = f"{'also ' if number else ''}buying {', and '.join(parts)}" if parts else "nothing is there to be bought"
+    return f"{said}{_together(bought)}{_otherwise(rest, missing)}{'' if number else _limits(limits)}"
 
 
-def _otherwise(rest: Sequence[Bid]) -> str:
+def _together(bought: Sequence[tuple[int, Offer]]) -> str:
+    known = [count * offer.price for count, offer in bought if offer.price is not None]
+    several = sum(count for count, _ in bought) > 1
+    return f", {amount(sum(known))} together" if several and len(known) == len(bought) else ""
+
+
+def _otherwise(rest: Sequence[Offer], missing: int) -> str:
+    if missing:
+        return f"; nobody is known to have the other {missing}"
     if not rest:
         return ""
-    named = [f"{_where(bid.offer)} at {_price(bid.offer)}" for bid in rest[:_SHOWN]]
+    named = [f"{_where(offer)} at {_price(offer)}" for offer in rest[:_SHOWN]]
     more = f", then {len(rest) - _SHOWN} other offer(s)" if len(rest) > _SHOWN else ""
     return f"; where that is not to be had, {', then '.join(named)}{more}"
 

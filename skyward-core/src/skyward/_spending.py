@@ -147,10 +147,15 @@ class Spending:
             return []
         trial = Spending(self.limits, self._now)
         trial._lines = self._lines
-        trial.expect(nodes, offers)
         ordered = sorted(offers, key=lambda offer: (offer.price is None, offer.price or 0.0))
-        refused = [(offer, trial.refused(offer, nodes[:1], movable)) for offer in ordered]
-        return [(offer, trial.refused(offer, nodes, movable) or why) for offer, why in refused if why is not None]
+        priced = [offer for offer in ordered if offer.price is not None]
+        hopeless: list[tuple[Offer, str]] = []
+        for offer in ordered:
+            trial._expected = dict(zip(nodes[1:], _cheapest(priced, offer, len(nodes) - 1), strict=False))
+            why = trial.refused(offer, nodes[:1], movable)
+            if why is not None:
+                hopeless.append((offer, trial.refused(offer, nodes, movable) or why))
+        return hopeless
 
     def affordable(
         self, offer: Offer | None = None, nodes: Collection[int] = (), movable: Collection[Hashable] = ()
@@ -242,6 +247,21 @@ class Spending:
 
     def _micro(self) -> int:
         return round(self._now() * MICRO)
+
+
+def _cheapest(priced: Sequence[Offer], taken: Offer, count: int) -> list[Tariff]:
+    """What so many machines cost at least, besides one of ``taken``, with what the offers have left.
+
+    The offers have prices, and come by these. Machines that nobody is known to have count at the lowest one.
+    """
+    tariffs: list[Tariff] = []
+    for offer in priced:
+        missing = count - len(tariffs)
+        left = missing if offer.capacity is None else min(offer.capacity - (offer is taken), missing)
+        tariffs += [tariff_of(offer)] * left
+        if len(tariffs) >= count:
+            break
+    return tariffs + [tariff_of(offer) for offer in priced[:1]] * (count - len(tariffs))
 
 
 def tariff_of(offer: Offer) -> Tariff:
