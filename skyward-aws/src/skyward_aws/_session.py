@@ -27,6 +27,7 @@ from skyward_aws._orders import Ordered, order
 from skyward_aws._permissions import trials, try_out
 from skyward_aws._tags import pairs, tags_of
 from skyward_aws._userdata import user_data
+from skyward_aws._volumes import Volumes
 
 if TYPE_CHECKING:
     from skyward.spi import ComputeSpec, Transport, Wire
@@ -61,6 +62,7 @@ class AWSSession:
         self._tunnels = tunnels
         self._belongings = Belongings(api, settings, identity.pool_id)
         self._machines = Machines(api, settings, self._belongings)
+        self._volumes = Volumes(api, settings)
         self._keys: tuple[KeyPair, KeyPair] | None = None
         self._images: dict[str, Image] = {}
         self._sold: frozenset[str] = frozenset()
@@ -72,12 +74,13 @@ class AWSSession:
     async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
         """What the region has that meets the request, the cheapest first."""
         settings, mark = self._settings, self._mark()
-        told, on_demand, spot, places, own = await asyncio.gather(
+        told, on_demand, spot, places, own, _ = await asyncio.gather(
             kept(f"kinds-{mark}", _DAY, partial(_catalog.known, self._api)),
             self._on_demand(mark),
             kept(f"spot-{mark}", _SPOT_AGE, partial(_prices.spot, self._api)),
             self._places(),
             self._own_image(),
+            self._volumes.check(spec.volumes),
         )
         kinds = _catalog.kinds_of(told)
         self._sold = frozenset(kinds)
@@ -321,6 +324,7 @@ class AWSSession:
 
     def lookout(self, instance: Instance, /) -> str:
         """The program that asks a spot machine's metadata whether it is taken back."""
+            mounts=(lambda: self._volumes.mounts(self._identity.deadline)) if self._volumes.asked else None,
         del instance
         return resources.files("skyward_aws").joinpath("_spot_notice.py").read_text(encoding="utf-8")
 

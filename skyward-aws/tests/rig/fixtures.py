@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ def rig_server(require: Any) -> Iterator[Rig]:
     command = ("podman", "run", "--rm", "--pull", "never", "--network", "none", BASE, "true")
     works = shutil.which("podman") and not subprocess.run(command, capture_output=True).returncode
     require(works, f"podman, and the image {BASE}, which scripts/ci-containers.sh makes")
-    rig = Rig()
+    rig = Rig(options=("--device", "/dev/fuse", "--cap-add", "SYS_ADMIN") if os.path.exists("/dev/fuse") else ())
     yield rig
     rig.close()
 

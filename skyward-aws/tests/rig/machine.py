@@ -107,7 +107,8 @@ class Metadata(http.server.BaseHTTPRequestHandler):
         if self.path != "/latest/api/token" or not self.headers.get("X-aws-ec2-metadata-token-ttl-seconds"):
             return self.say(400, b"")
         self.tokens.add(token := secrets.token_urlsafe(24))
-        return self.say(200, token.encode())
+        name = "X-aws-ec2-metadata-token-ttl-seconds"
+        return self.say(200, token.encode(), {name: self.headers[name]})
 
     def do_GET(self) -> None:
         if self.headers.get("X-aws-ec2-metadata-token") not in self.tokens:
@@ -118,8 +119,10 @@ class Metadata(http.server.BaseHTTPRequestHandler):
             return self.say(200, "\n".join(names).encode())
         return self.say(200, path.read_bytes()) if path.is_file() else self.say(404, b"")
 
-    def say(self, status: int, body: bytes) -> None:
+    def say(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

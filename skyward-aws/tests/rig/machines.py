@@ -29,7 +29,10 @@ LABEL = "skyward-aws-rig"
 _RECIPE = """
 set -e
 export DEBIAN_FRONTEND=noninteractive
-{ apt-get -q update && apt-get -q install -y --no-install-recommends sudo && rm -rf /var/lib/apt/lists/*; } >/dev/null
+{
+    apt-get -q update && apt-get -q install -y --no-install-recommends sudo rclone fuse3
+    rm -rf /var/lib/apt/lists/*
+} >/dev/null
 useradd --create-home --shell /bin/bash --uid 1000 ubuntu
 usermod -p '*' ubuntu && usermod -p '*' root
 echo 'ubuntu ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/90-cloud-init-users
@@ -134,8 +137,15 @@ class Machines:
     _lock: threading.Lock = field(factory=threading.Lock)
 
     def gateway(self, region: str) -> str:
-        """The address at which the machines of a region reach this one."""
-        return f"{self.prefix(region)}255.254"
+        """The address at which the machines of a region reach this one.
+
+        It is up as long as a container is, so one is started that does nothing: programs here may use it as well.
+        """
+        address = f"{self.prefix(region)}255.254"
+        network = self._networks[region].split()[1]
+        labelled = ("--label", self.label, "--network", network)
+        podman("run", "--detach", "--pull", "never", *labelled, "--entrypoint", "sleep", image(), "infinity")
+        return address
 
     def prefix(self, region: str) -> str:
         """How the private addresses of a region begin, as ``10.123.``: it takes the place of moto's ``172.31.``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fnmatch
 import http.server
+import re
 import socket
 import threading
 import xml.etree.ElementTree as ET
@@ -95,7 +96,10 @@ def _answered(world: World, request: Request) -> Reply:
 
 def _of_moto(world: World, request: Request) -> Reply:
     if request.service != "ec2":
-        return world.forward(request)
+        reply = world.forward(request)
+        if request.service == "sts":  # keys that it lends are good ones
+            world.credentials |= {told.decode() for told in re.findall(rb"<AccessKeyId>(\w+)<", reply.body)}
+        return reply
     reply = world.forward(request, world.inward(request.region, request.body))
     reply = evolve(reply, body=world.outward(request.region, reply.body))
     if reply.status < 300:

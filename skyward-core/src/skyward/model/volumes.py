@@ -22,8 +22,9 @@ SECRETS = "volumes.env"
 UNMOUNT = "volumes/unmount"
 """What takes all volumes away, below the root: run by the supervisor when it ends."""
 
-_SEEN_AFTER = 5
-"""Seconds after which a node sees, at the latest, what another one has written to a directory that it has listed."""
+_SEEN_AFTER = {"ro": "5m", "rw": "1s"}
+"""For how long rclone keeps the list of a folder. Where nodes write for each other that must be short; a data set may
+have so many files that listing them takes a minute."""
 
 
 @frozen
@@ -94,7 +95,7 @@ def step(mounts: Sequence[Mount]) -> Step:
     return Step("volumes", re.sub(r"@(\w+)@", lambda found: _VALUES[found[1]], body))
 
 
-_VALUES = {"seen": str(_SEEN_AFTER), "secrets": SECRETS, "unmount": UNMOUNT}
+_VALUES = {"read": _SEEN_AFTER["ro"], "write": _SEEN_AFTER["rw"], "secrets": SECRETS, "unmount": UNMOUNT}
 
 # Mounting takes root, and what is mounted belongs to who has logged in. Root's own environment has the credentials:
 # no other user can read it, nor is it on a command line. rclone lists a missing bucket as an empty one, so it is asked
@@ -152,10 +153,9 @@ if ! said=$(rclone lsf --retries 1 --low-level-retries 3 --contimeout 10s "s3:$b
     case $said in *"directory not found"*) echo NoSuchBucket ;; esac
     exit 1
 fi
-[ "$mode" = rw ] || set -- --read-only
+if [ "$mode" = rw ]; then set -- --dir-cache-time @write@; else set -- --dir-cache-time @read@ --read-only; fi
 exec rclone mount "s3:$bucket/$prefix" "$path" --daemon --daemon-wait 30s --log-file "$log" --log-level NOTICE \
-    --allow-other --uid "$user" --gid "$group" --umask 0022 --dir-cache-time @seen@s --use-server-modtime \
-    --vfs-cache-mode off "$@"
+    --allow-other --uid "$user" --gid "$group" --umask 0022 --use-server-modtime --vfs-cache-mode off "$@"
 %%
 mount_volume() {
     number=$1 path=$2 bucket=$3 prefix=$4 mode=$5 region=$6 endpoint=$7 by=$8
