@@ -20,7 +20,7 @@ from skyward._client import client_lives
 from skyward._ledger import fingerprint
 from skyward._market import Seller
 from skyward._teardown import LATE, describe, sweep, terminate
-from skyward._visiting import opened, owned
+from skyward._visiting import left, opened, owned
 from skyward.errors import SkywardError
 from skyward.model.instance import Instance, InstanceState
 from skyward.spi.provider import Provider
@@ -35,7 +35,7 @@ _SKEW = 60.0
 
 @frozen
 class Orphan:
-    """A machine that is nobody's any more: the provider's settings, the machine, and what tells so."""
+    """A machine that is nobody's any more, or what was beside one: the provider's settings, it, and what tells so."""
 
     provider: Provider
     machine: Instance
@@ -194,12 +194,13 @@ async def _look(provider: Provider, accounts: Sequence[Account]) -> tuple[list[O
         async with opened(provider) as seller:
             listed: dict[str, Instance] = {}
             for pool_id in (None, *asked):
-                listed |= {machine.id: machine for machine in await owned(seller, pool_id)}
+                found = [*await owned(seller, pool_id), *await left(seller, pool_id)]
+                listed |= {each.id: each for each in found}
     except SkywardError as error:
         return [], str(error)
     now = _clock.current().time()
-    found = [(machine, why_orphaned(machine, living, dead, now)) for machine in listed.values()]
-    return [Orphan(provider, machine, why) for machine, why in found if why is not None], ""
+    known = [(machine, why_orphaned(machine, living, dead, now)) for machine in listed.values()]
+    return [Orphan(provider, machine, why) for machine, why in known if why is not None], ""
 
 
 async def _clear(
@@ -228,6 +229,7 @@ async def _clear(
             note(await _end(seller, pool.machines.get(provider.name, ())))
             settle = max(pool.unclear + LATE - _clock.current().time(), 0.0)
             note(await sweep(seller, pool.pool_id, settle=settle))
+            note(await _end(seller, [each.id for each in await left(seller, pool.pool_id)]))
             done.append(pool)
         except SkywardError as error:
             problems.append(f"machines of {provider.name} with the tag {pool.pool_id} may still run: {error}")

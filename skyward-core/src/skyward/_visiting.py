@@ -6,16 +6,16 @@ import contextlib
 import getpass
 import secrets
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from skyward._asking import ask, let_go, persistently
 from skyward._client import this_client
 from skyward._market import Seller, answered
 from skyward.errors import SkywardError
 from skyward.model.instance import Instance, InstanceState
-from skyward.spi.provider import PoolIdentity, Provider
+from skyward.spi.provider import Belongings, PoolIdentity, Provider
 
-__all__ = ["ASK_LIMIT", "opened", "owned"]
+__all__ = ["ASK_LIMIT", "left", "opened", "owned"]
 
 ASK_LIMIT = 30.0
 """Seconds that a provider may take to answer to one question."""
@@ -57,13 +57,32 @@ async def owned(seller: Seller, pool_id: str | None, *, patient: bool = True) ->
     Raises:
         SkywardError: the provider cannot tell.
     """
+    return await _listed(seller, "list_owned", seller.session.list_owned, pool_id, patient=patient)
 
+
+async def left(seller: Seller, pool_id: str | None) -> list[Instance]:
+    """What a pool has left beside machines, or all pools have; nothing where sessions have no `Belongings`.
+
+    Raises:
+        SkywardError: the provider cannot tell.
+    """
+    session: object = seller.session
+    if not isinstance(session, Belongings):
+        return []
+    return await _listed(seller, "list_left", session.list_left, pool_id, patient=True)
+
+
+async def _listed(
+    seller: Seller,
+    name: str,
+    call: Callable[[str | None], Awaitable[Sequence[Instance]]],
+    pool_id: str | None,
+    *,
+    patient: bool,
+) -> list[Instance]:
     async def listed() -> list[Instance]:
-        found = await seller.session.list_owned(pool_id)
-        return [machine for machine in found if machine.state is not InstanceState.GONE]
+        return [each for each in await call(pool_id) if each.state is not InstanceState.GONE]
 
     if not patient:
-        return await answered(seller.provider, "list_owned", listed)
-    return await persistently(
-        lambda: ask(seller.provider, "list_owned", listed(), ASK_LIMIT), on=SkywardError, attempts=4
-    )
+        return await answered(seller.provider, name, listed)
+    return await persistently(lambda: ask(seller.provider, name, listed(), ASK_LIMIT), on=SkywardError, attempts=4)

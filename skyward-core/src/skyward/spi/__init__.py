@@ -13,6 +13,7 @@ from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec, Market
 from skyward.spi.integration import Integration
 from skyward.spi.provider import (
+    Belongings,
     Capabilities,
     Checkable,
     Finding,
@@ -80,6 +81,7 @@ __all__ = [
     "NODE_FOLDER",
     "AllocationDescriptor",
     "AllocationStrategy",
+    "Belongings",
     "Candidate",
     "Capabilities",
     "Checkable",

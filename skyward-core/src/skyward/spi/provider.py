@@ -17,6 +17,7 @@ from skyward.model.spec import ComputeSpec
 from skyward.spi.transport import Transport, Wire
 
 __all__ = [
+    "Belongings",
     "Capabilities",
     "Checkable",
     "Finding",
@@ -156,6 +157,25 @@ class Session(Protocol):
 
     async def close(self) -> None:
         """Release clients and local files. Machines are not touched."""
+        ...
+
+
+@runtime_checkable
+class Belongings(Protocol):
+    """A session whose pools have more than machines, such as keys and networks; optional for a `Session`."""
+
+    async def list_left(self, pool_id: str | None = None, /) -> Sequence[Instance]:
+        """Return what pools have left beside machines, by its tags: of one pool, or of all of this account.
+
+        Each thing is told as an `Instance` with the identity of its pool and an id that no machine has; ``terminate``
+        removes it and ``describe`` knows it, as they do machines. A session removes what its own pool has with the
+        last machine. What pools have whose machines are there is left out: that is no time to remove it.
+
+        ``skyward reap`` asks, and so does a pool after a client that has died. Nothing is changed.
+
+        Raises:
+            ProviderError: as of ``list_owned``.
+        """
         ...
 
 
