@@ -68,12 +68,12 @@ _LOCKED_OUT = (
     (
         _UNKNOWN_KEYS,
         "AWS refuses the credentials in {region}",
-        f"{_LOGIN}; a region that is not enabled for the account refuses them as well",
+        f"{_LOGIN}, or enable the region for the account, since others refuse all credentials",
     ),
     (
         _EXPIRED,
         "the credentials for AWS have expired",
-        "get new ones, as by `aws sso login`, for AWS_PROFILE or AWS_SESSION_TOKEN; or set this machine's clock",
+        "get new ones, as by `aws sso login`, for AWS_PROFILE or AWS_SESSION_TOKEN, or set this machine's clock",
     ),
     (
         _FORBIDDEN,
