@@ -189,7 +189,8 @@ choose another mount_path"
 }
 try_to_write() { # so that a checkpoint does not fail after hours
     probe=$path/.skyward-$(uname -n)-$$
-    if said=$({ echo probe >"$probe"; } 2>&1); then rm -f "$probe" || true; return 0; fi
+    # cat, unlike a shell, says what its file's close has said
+    if said=$({ echo probe | cat >"$probe"; } 2>&1); then rm -f "$probe" || true; return 0; fi
     printf '%s\n' "$said"
     cat "$log" 2>/dev/null || true
     fail "$who may not write to $what: allow $allowed, or mount it with read_only=True"
