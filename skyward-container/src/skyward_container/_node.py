@@ -13,6 +13,7 @@ from attrs import frozen
 
 from skyward.spi import Instance, InstanceState, Offer, PoolIdentity
 from skyward_container._environment import UNSET
+from skyward_container._volumes import OPTIONS
 
 __all__ = [
     "CLIENT",
@@ -67,11 +68,19 @@ def labels(identity: PoolIdentity) -> dict[str, str]:
 
 
 def command(
-    name: str, node: int, identity: PoolIdentity, *, image: str, switch: str, limits: Limits, key: str
+    name: str,
+    node: int,
+    identity: PoolIdentity,
+    *,
+    image: str,
+    switch: str,
+    limits: Limits,
+    key: str,
+    mounting: bool = False,
 ) -> list[str]:
     """The engine's command that starts a container: with its dead man's switch, and an SSH server that ``key`` opens.
 
-    ``key`` is the public half, and nothing else is a secret either.
+    ``key`` is the public half, and nothing else is a secret either. With ``mounting`` it may mount volumes.
     """
     lifetime = "" if identity.deadline is None else str(max(math.ceil(identity.deadline - time.time()), 1))
     lease = "" if identity.lease is None else str(math.ceil(identity.lease))
@@ -83,6 +92,7 @@ def command(
         *(() if limits.cpus is None else ("--cpus", str(limits.cpus))),
         *(() if limits.memory is None else ("--memory", str(limits.memory))),
         *UNSET,
+        *(OPTIONS if mounting else ()),
         *("--shm-size", str(limits.shared)),
         # Keys stay in memory, and nothing of them in a layer.
         *("--tmpfs", "/run/skyward:mode=0700"),

@@ -15,9 +15,11 @@ from skyward_container import _deadline, _node
 from skyward_container._first_words import host_keys
 from skyward_container._image import NodeImage, default_base, node_image, switch
 from skyward_container._networks import Networks
+from skyward_container._volumes import mounts_of
 
 if TYPE_CHECKING:
-    from skyward.spi import ComputeSpec, KeyPair, Transport, Wire
+    from skyward import S3Volume
+    from skyward.spi import ComputeSpec, KeyPair, Mount, Transport, Wire
     from skyward_container._engine import Engine
     from skyward_container._settings import Container
 
@@ -45,9 +47,12 @@ class ContainerSession:
         self._offers: dict[str, Offer] = {}
         self._moved: dict[str, float] = {}  # by name, the deadlines that are not those of the labels any more
         self._variables: dict[str, str] = {}
+        self._volumes: tuple[S3Volume, ...] = ()
 
     async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
         """The engine's machine, when it has what is asked for."""
+        self._volumes = spec.volumes
+        mounts_of(spec.volumes)
         here = Offer(
             provider=self._settings.name,
             instance_type="container",
@@ -106,7 +111,14 @@ class ContainerSession:
         memory = None if spec.memory_gb is None else int(spec.memory_gb * 1e9)
         limits = _node.Limits(spec.cpu, memory, (memory or self._engine.memory) // 2)
         command = _node.command(
-            name, node, self._identity, image=image.tag, switch=switch(), limits=limits, key=self._key.public
+            name,
+            node,
+            self._identity,
+            image=image.tag,
+            switch=switch(),
+            limits=limits,
+            key=self._key.public,
+            mounting=bool(spec.volumes),
         )
         try:
             answer = await self._engine.ask(*command, whole=True)
@@ -206,7 +218,11 @@ class ContainerSession:
             folder=_node.FOLDER,
             variables={**self._variables, "SKYWARD_PAYLOAD": _node.PAYLOAD},
             ended=ended,
+            mounts=self._mounts if self._volumes else None,
         )
+
+    async def _mounts(self) -> list[Mount]:
+        return mounts_of(self._volumes)
 
     async def close(self) -> None:
         """Remove the network, if nothing is left in it."""

@@ -31,7 +31,9 @@ class Container:
     """Nodes are containers on this machine, each with an SSH server as a machine of a cloud has one.
 
     Docker, podman and nerdctl do, by their command lines, so contexts, ``DOCKER_HOST`` and logins hold. The nodes of a
-    pool share a network of their own. ``cpu`` and ``memory_gb`` of the pool are limits of each container.
+    pool share a network of their own. ``cpu`` and ``memory_gb`` of the pool are limits of each container. Volumes are
+    mounted with the credentials of this environment, by the variables of AWS's own tools; that needs ``/dev/fuse``, and
+    the containers get the capability SYS_ADMIN.
 
     Attributes:
         image: the image that the nodes are made from: any with glibc and apt, such as Debian's, Ubuntu's, and what is
@@ -44,6 +46,7 @@ class Container:
     name: ClassVar[str] = "Container"
     capabilities: ClassVar[Capabilities] = Capabilities(
         spot=False,
+        volumes=True,
         private_network=True,
         default_lease=60.0,
         launch_limit=2700.0,  # the first time, an image is got, for which there are 1200 s, and another one made of it
