@@ -6,6 +6,7 @@ import asyncio
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
@@ -195,12 +196,13 @@ class Life:
         self.died = False
         self.journey: Journey
         for moment in scenario.preempted:
-            self.clock.call_at(moment, self._preempt)
+            notice = 5.0 if int(10 * moment) % 2 else 0.0
+            self.clock.call_at(moment, partial(self._preempt, notice))
 
-    def _preempt(self) -> None:
+    def _preempt(self, notice: float) -> None:
         for cloud in self.clouds:
             for machine in cloud.alive[:1]:
-                cloud.preempt(machine)
+                cloud.preempt(machine, notice)
 
     def live(self) -> None:
         """Until the client has ended, or died."""

@@ -88,6 +88,11 @@ class Rough(Straight):
         return wire.add(None, None)
 
 
+class Raving(Straight):
+    def lookout(self, instance: Instance, /) -> str:
+        return "while the sun shines"
+
+
 class Roadless(Straight):
     def transport(self, instance: Instance, wire: Any, /) -> Any:
         return object()
@@ -188,6 +193,11 @@ MACHINES: list[tuple[str, Make, str]] = [
     ("test_a_running_machine_has_a_road", session(Rough), "transport raised ConnectionError: .*; connect in open"),
     ("test_a_running_machine_has_a_road", session(Roadless), "no bootstrap and no open and no close; return"),
     ("test_a_running_machine_has_a_road", session(Burning), "i-0 is gone after its road was closed; leave"),
+    (
+        "test_a_running_machine_has_a_road",
+        session(Raving),
+        "lookout gave no program for i-0: SyntaxError: .*; return Python",
+    ),
     (
         "test_a_machine_ends_itself_at_its_deadline",
         lambda case: Immortal(case.cloud.provider),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from skyward._reactor import Reactor, SocketLink
 from skyward.model.instance import Instance, InstanceState
+from skyward.spi.provider import Forewarned
 from skyward.spi.transport import Receiver, Wire
 from skyward.testing.conformance._account import Account
 from skyward.testing.conformance._guarded import Guarded, asked, living
@@ -133,6 +134,7 @@ class MachineRules(ProviderRules):
         wire = _NoLinks("conformance-io")
         try:
             await self._look_at_road(account, session, machine, wire)
+            self._look_at_lookout(session, machine)
         finally:
             wire.close()
 
@@ -151,6 +153,19 @@ class MachineRules(ProviderRules):
             machine.id in living((await session.describe([machine.id])).values()),
             f"{machine.id} is gone after its road was closed; leave machines to terminate",
         )
+
+    def _look_at_lookout(self, session: Guarded, machine: Instance) -> None:
+        if not isinstance(session.raw, Forewarned):
+            return
+        try:
+            program = session.raw.lookout(machine)
+            if program is not None:
+                compile(program, "lookout", "exec")
+        except Exception as error:
+            raise Broken(
+                f"lookout gave no program for {machine.id}: {type(error).__name__}: {error}; return Python source, or "
+                "None"
+            ) from error
 
     @on_loop
     async def test_a_machine_ends_itself_at_its_deadline(self, account: Account) -> None:
