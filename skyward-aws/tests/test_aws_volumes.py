@@ -61,6 +61,7 @@ def test_nodes_read_a_data_set_and_each_others_checkpoints_by_short_lived_creden
     def read() -> tuple[list[str], str, str]:
         from pathlib import Path
 
+        refused = ""
         try:
             Path("/data/mine").write_text("x")
         except OSError as error:
@@ -141,17 +142,24 @@ def see_that_no_secret_lies_about(aws: Rig, name: str, caplog: pytest.LogCapture
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("call", "why"),
+    ("call", "code", "why"),
     [
-        ("GET my-runs", "the machine's own role may not read s3://my-runs/first/run/: allow s3:ListBucket"),
-        ("PUT my-runs", "the machine's own role may not write to s3://my-runs/first/run/: allow .*s3:PutObject"),
+        ("GET", "AccessDenied", "the machine's own role may not read s3://my-runs/first/run/: allow s3:ListBucket"),
+        (
+            "PUT",
+            "AccessDenied",
+            "the machine's own role may not write to s3://my-runs/first/run/: allow .*s3:PutObject",
+        ),
+        ("GET", "NoSuchBucket", "there is no bucket my-runs at http"),
     ],
 )
-def test_a_role_that_may_not_use_a_bucket_is_told_in_the_phase(
-    aws: Rig, settings: AWS, buckets: Any, call: str, why: str
+def test_a_role_that_may_not_use_a_bucket_and_one_that_has_gone_are_told_in_the_phase(
+    aws: Rig, settings: AWS, buckets: Any, call: str, code: str, why: str
 ) -> None:
     boto3.client("iam").create_instance_profile(InstanceProfileName="mine")
-    aws.faults.fail(call, "AccessDenied", 403, times=EVER)
+    # The client's own look is let through.
+    status, after = (404, 1) if code == "NoSuchBucket" else (403, 0)
+    aws.faults.fail(f"{call} my-runs", code, status, times=EVER, after=after)
     with (
         pytest.raises(sky.BootstrapError, match="in the phase volumes") as raised,
         sky.ComputePool(evolve(settings, instance_profile="mine"), volume=[RUNS], display="quiet", timeout=1800),
