@@ -344,6 +344,11 @@ def test_what_a_dead_client_left_beside_machines_that_ended_themselves_is_remove
         assert set(aws_api.left()) == {"key-pair", "security-group"}
         async with opened() as broom:
             await broom.list_owned(None)
+            left = await broom.list_left()
+            assert {each.pool_id for each in left} == {who.pool_id}
+            assert set(aws_api.left()) == {"key-pair", "security-group"}, "who only looks removes nothing"
+            await broom.terminate([each.id for each in left])
+            assert not await broom.describe([each.id for each in left])
         assert aws_api.left() == {}
 
     run(main())

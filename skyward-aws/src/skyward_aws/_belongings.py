@@ -7,34 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from skyward import ProviderError, Transient, Unavailable
-from skyward.spi import KeyPair, PoolIdentity, client_lives
+from skyward.spi import KeyPair, PoolIdentity
 from skyward_aws._errors import Unclear
+from skyward_aws._leftovers import Left, remove
 from skyward_aws._network import caller, rules
-from skyward_aws._tags import ANY, CLIENT, DEADLINE, POOL, of_pool, specification, tags_of, told
+from skyward_aws._tags import of_pool, specification, tags_of
 
 if TYPE_CHECKING:
     from skyward_aws._api import Api
     from skyward_aws._settings import AWS
 
-__all__ = ["Belongings", "Keeping", "Left", "name_of", "remove", "remove_left"]
+__all__ = ["Belongings", "Keeping", "name_of"]
 
-_log = logging.getLogger("skyward.aws")
-
-type Left = Literal["nothing", "ending", "machines"]
-"""What is left of a pool: nothing; what cannot be removed before machines that are ending are gone; machines."""
-
-_LIVING, _ENDING = ("pending", "running", "stopping", "stopped"), "shutting-down"
-_SKEW = 60.0
-"""Seconds after its deadline in which a pool of another host may still be ending."""
 _ATTEMPTS = 5
 _PAUSE = 0.5
 """Seconds before what AWS does not know yet, although it made it, is asked for again; each pause is twice as long."""
@@ -97,7 +88,7 @@ class Belongings:
     async def _make(self, identity: PoolIdentity, key: KeyPair, vpc: str) -> Keeping:
         api, name, tags = self._api, name_of(identity.pool_id), tags_of(identity)
         networks = self._settings.ssh_from
-        if self._settings.security_group is None and networks is None:
+        if self._settings.asks_for_address:
             networks = await caller()
         await _made_once(
             lambda: api.order(
@@ -147,70 +138,6 @@ class Belongings:
             if left == "nothing":
                 self._made, self._begun = None, False
             return left
-
-
-async def remove(api: Api, region: str, pool_id: str) -> Left:
-    """Remove what a pool has in a region beside machines; not before its last machine is gone. What is left then."""
-    mine = [of_pool(pool_id)]
-    machines = await api.pages(
-        "describe_instances",
-        "Reservations",
-        region=region,
-        Filters=[*mine, {"Name": "instance-state-name", "Values": [*_LIVING, _ENDING]}],
-    )
-    if states := {each["State"]["Name"] for row in machines for each in row["Instances"]}:
-        return "ending" if states == {_ENDING} else "machines"
-    templates, groups, keys = await asyncio.gather(
-        api.pages("describe_launch_templates", "LaunchTemplates", region=region, Filters=mine),
-        api.pages("describe_security_groups", "SecurityGroups", region=region, Filters=mine),
-        api.ask("describe_key_pairs", region=region, Filters=mine),
-    )
-    await asyncio.gather(
-        *(_gone(api, "delete_launch_template", region, LaunchTemplateId=each["LaunchTemplateId"]) for each in templates)
-    )
-    try:
-        await asyncio.gather(*(_gone(api, "delete_security_group", region, GroupId=each["GroupId"]) for each in groups))
-    except Unavailable as error:
-        if "DependencyViolation" not in str(error):
-            raise
-        return "ending"  # it still has the network card of a machine that has just ended
-    await asyncio.gather(*(_gone(api, "delete_key_pair", region, KeyName=each["KeyName"]) for each in keys["KeyPairs"]))
-    return "nothing"
-
-
-async def left_behind(api: Api, region: str) -> list[str]:
-    """Pools of clients that are dead, as far as that can be told, of which a region has something beside machines."""
-    found = (await api.ask("describe_key_pairs", region=region, Filters=[ANY]))["KeyPairs"]
-    pools = {}
-    for each in found:
-        tags = told(each)
-        pools[tags.get(POOL, "")] = _is_dead(tags)
-    return [pool for pool, dead in pools.items() if pool and dead]
-
-
-async def remove_left(api: Api, region: str) -> None:
-    """Remove what dead clients have left in a region beside machines: machines end themselves, the rest does not."""
-    for pool in await left_behind(api, region):
-        if await remove(api, region, pool) == "nothing":
-            _log.info("removed what pool %s of a client that has died had left in %s", pool, region)
-
-
-def _is_dead(tags: Mapping[str, str]) -> bool:
-    lives = client_lives(tags.get(CLIENT, ""))
-    if lives is not None:
-        return not lives
-    with contextlib.suppress(ValueError):
-        return time.time() > float(tags.get(DEADLINE, "")) + _SKEW
-    return False
-
-
-async def _gone(api: Api, operation: str, region: str, **parameters: str) -> None:
-    """Remove something; what is not there is gone."""
-    try:
-        await api.ask(operation, region=region, **parameters)
-    except Unavailable as error:
-        if "NotFound" not in str(error):
-            raise
 
 
 async def _made_once(order: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any] | None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from skyward import AuthenticationFailed, ProviderError, Transient, Unavailable
+from skyward import AuthenticationFailed, Transient, Unavailable
 from skyward.spi import Instance, InstanceState
-from skyward_aws._belongings import remove, remove_left
+from skyward_aws._leftovers import left_in, remove, things_in
 from skyward_aws._tags import ANY, DEADLINE, instance, of_pool, pairs
 
 if TYPE_CHECKING:
     from skyward_aws._api import Api
-    from skyward_aws._belongings import Belongings, Left
+    from skyward_aws._belongings import Belongings
+    from skyward_aws._leftovers import Left
     from skyward_aws._settings import AWS
 
 __all__ = ["Machines"]
@@ -54,7 +56,6 @@ class Machines:
         self._ending: dict[str, float] = {}  # by id, until when it counts as there although it is as good as gone
         self._regions: dict[str, str] = {}  # where a machine is that is not in the session's region
         self._pools: set[tuple[str, str]] = set()  # region and id of pools of which machines were ended
-        self._looked: tuple[str, ...] = ()
 
     def note(self, machine: Instance) -> Instance:
         """Remember a machine that was launched just now; returns it."""
@@ -70,7 +71,9 @@ class Machines:
 
     async def describe(self, ids: Collection[str]) -> dict[str, Instance]:
         """The present state of machines; those that no region knows are left out."""
-        found = await self._where(ids)
+        others = [name for name in ids if "/" in name]
+        found = await self._where([name for name in ids if "/" not in name])
+        found |= {each.id: each for each in await self._things(others)} if others else {}
         now = self._time()
         for name in ids:
             if name in found:
@@ -103,26 +106,47 @@ class Machines:
         """Machines by their tags."""
         if pool_id is not None:
             return await self._look([(self._api.region, [of_pool(pool_id)])])
-        self._looked = await self._all_regions()
-        return await self._look([(region, [ANY]) for region in self._looked], strict=False)
+        return await self._look([(region, [ANY]) for region in await self._all_regions()], strict=False)
+
+    async def left(self, pool_id: str | None) -> list[Instance]:
+        """What pools have left beside machines: of one in this region, of all in every region."""
+        regions = await self._all_regions() if pool_id is None else (self._api.region,)
+        ask = partial(left_in, self._api, pool_id)
+        return await self._asked([(region, ask) for region in regions], strict=False)
+
+    async def _things(self, names: Collection[str]) -> list[Instance]:
+        """Those of these things that are there."""
+        regions = sorted({name.partition("/")[0] for name in names})
+        found = await self._asked([(region, partial(things_in, self._api)) for region in regions])
+        return [each for each in found if each.id in names]
 
     async def _look(self, questions: Iterable[tuple[str, list[Any]]], *, strict: bool = True) -> list[Instance]:
+        """Machines by filters, each in a region."""
+
+        async def named(filters: list[Any], region: str) -> list[Instance]:
+            rows = await self._api.pages("describe_instances", "Reservations", region=region, Filters=filters)
+            return [self._known(facts, region) for row in rows for facts in row["Instances"]]
+
+        return await self._asked([(region, partial(named, filters)) for region, filters in questions], strict=strict)
+
+    async def _asked(
+        self, questions: Iterable[tuple[str, Callable[[str], Awaitable[list[Instance]]]]], *, strict: bool = True
+    ) -> list[Instance]:
         """Ask regions; without ``strict``, what another one than the session's refuses is left out."""
         turn = asyncio.Semaphore(_REGIONS_AT_ONCE)
 
-        async def asked(region: str, filters: list[Any]) -> list[Instance]:
+        async def one(region: str, ask: Callable[[str], Awaitable[list[Instance]]]) -> list[Instance]:
             async with turn:
                 try:
-                    rows = await self._api.pages("describe_instances", "Reservations", region=region, Filters=filters)
+                    return await ask(region)
                 except (AuthenticationFailed, Unavailable) as error:
                     if strict or region == self._api.region:
                         raise
-                    _log.info("no look at the machines in %s: %s", region, error)
+                    _log.info("no look at what there is in %s: %s", region, error)
                     return []
-            return [self._known(facts, region) for row in rows for facts in row["Instances"]]
 
-        answers = await asyncio.gather(*(asked(region, filters) for region, filters in questions))
-        return [machine for machines in answers for machine in machines]
+        answers = await asyncio.gather(*(one(region, ask) for region, ask in questions))
+        return [each for found in answers for each in found]
 
     def _known(self, facts: dict[str, Any], region: str) -> Instance:
         """A machine with what this session knows of it beside."""
@@ -163,7 +187,7 @@ class Machines:
             region = str(machine.details["region"])
             if machine.pool_id:
                 self._pools.add((region, machine.pool_id))
-            if machine.state is not InstanceState.GONE:
+            if machine.state is not InstanceState.GONE and "/" not in name:
                 by_region.setdefault(region, []).append(name)
 
         async def end(region: str, names: list[str]) -> None:
@@ -224,8 +248,3 @@ class Machines:
         while await self._remove_empty() == "ending" and self._time() + pause < end:
             await asyncio.sleep(pause)
             pause *= 2
-        for region in self._looked:
-            try:
-                await remove_left(self._api, region)
-            except ProviderError as error:
-                _log.info("no look at what is left in %s: %s", region, error)

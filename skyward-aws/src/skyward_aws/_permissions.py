@@ -40,8 +40,8 @@ def trials(
         profile: name of the instance profile whose role the machine would have.
     """
 
-    def tagged(resource: str) -> list[dict[str, Any]]:
-        return [{"ResourceType": resource, "Tags": tags}]
+    def tagged(*resources: str) -> list[dict[str, Any]]:
+        return [{"ResourceType": resource, "Tags": tags} for resource in resources]
 
     template = {"LaunchTemplateName": "skyward-trial", "Version": "1"}
     override = {"InstanceType": kind, "SubnetId": subnet}
@@ -62,7 +62,8 @@ def trials(
             "MinCount": 1,
             "MaxCount": 1,
             "SubnetId": subnet,
-            "TagSpecifications": tagged("instance"),
+            # Whoever may make tagged things only is refused if one of them is not.
+            "TagSpecifications": tagged("instance", "volume", "network-interface"),
             **({} if profile is None else {"IamInstanceProfile": {"Name": profile}}),
         },
         "create_fleet": {

@@ -294,6 +294,10 @@ class AWSSession:
         """Machines by their tags: of a pool in this region, of all pools in every region of the account."""
         return await self._machines.listed(pool_id)
 
+    async def list_left(self, pool_id: str | None = None, /) -> Sequence[Instance]:
+        """What pools have left beside machines, by its tags: key pairs, security groups and what else bears them."""
+        return await self._machines.left(pool_id)
+
     def transport(self, instance: Instance, wire: Wire, /) -> Transport:
         """SSH to the machine's address, or through Session Manager."""
         from skyward.spi import NODE_FOLDER, SshAddress, SshTransport
@@ -320,16 +324,16 @@ class AWSSession:
             ended=ended,
             proxy=partial(self._tunnels.to, instance.id),
             proxy_after=0.0 if self._settings.use_ssm else _ssm.FALL_BACK,
+            mounts=(lambda: self._volumes.mounts(self._identity.deadline)) if self._volumes.asked else None,
         )
 
     def lookout(self, instance: Instance, /) -> str:
         """The program that asks a spot machine's metadata whether it is taken back."""
-            mounts=(lambda: self._volumes.mounts(self._identity.deadline)) if self._volumes.asked else None,
         del instance
         return resources.files("skyward_aws").joinpath("_spot_notice.py").read_text(encoding="utf-8")
 
     async def close(self) -> None:
-        """Remove what is left beside machines, this pool's and those of dead clients that were come upon."""
+        """Remove what this pool has beside machines, and those pools whose machines were ended."""
         try:
             await self._machines.clear()
         except ProviderError as error:

@@ -8,7 +8,19 @@ from typing import Any
 
 from skyward.spi import Instance, InstanceState, PoolIdentity
 
-__all__ = ["ANY", "DEADLINE", "ORDER", "POOL", "instance", "of_pool", "pairs", "specification", "tags_of", "told"]
+__all__ = [
+    "ANY",
+    "DEADLINE",
+    "ORDER",
+    "POOL",
+    "belonging",
+    "instance",
+    "of_pool",
+    "pairs",
+    "specification",
+    "tags_of",
+    "told",
+]
 
 POOL, OWNER, CLIENT = "skyward-pool", "skyward-owner", "skyward-client"
 DEADLINE, ORDER = "skyward-deadline", "skyward-order"
@@ -77,6 +89,20 @@ def instance(facts: Mapping[str, Any], region: str) -> Instance:
             "zone": facts.get("Placement", {}).get("AvailabilityZone", ""),
             "market": "spot" if facts.get("InstanceLifecycle") == "spot" else "on-demand",
         },
+    )
+
+
+def belonging(facts: Mapping[str, Any], name: str, region: str) -> Instance:
+    """What a pool has beside machines, told as machines are: by the region and the id, as ``eu-west-1/key-0f2a``."""
+    tags = told(facts)
+    return Instance(
+        id=f"{region}/{name}",
+        state=InstanceState.PENDING,
+        pool_id=tags.get(POOL, ""),
+        deadline=_number(tags.get(DEADLINE, "")),
+        owner=tags.get(OWNER, ""),
+        client=tags.get(CLIENT, ""),
+        details={"region": region},
     )
 
 

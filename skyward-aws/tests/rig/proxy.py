@@ -17,8 +17,9 @@ from attrs import evolve
 from . import catalogue
 from .fleets import create_fleet
 from .launches import create_template, once, run_instances
-from .sessions import describe_agents, end_session, start_session
-from .views import PAGED, check_unseen, describe_instances, list_page, security_group_in_use
+from .policies import Decision, allowing, checks
+from .sessions import describe_agents, end_session, service_setting, start_session
+from .views import PAGED, check_unseen, describe_instances, describe_regions, list_page, security_group_in_use
 from .wire import Refused, Reply, Request, answer, listed, parsed, read, refusal
 from .world import World
 
@@ -62,18 +63,29 @@ def _admit(world: World, request: Request) -> None:
         }
         other = ("UnrecognizedClientException", "The security token included in the request is invalid.", 400)
         raise Refused(*refused.get(request.service, other))
-    if world.policy is None or request.service in {"s3", "sts"}:
+    if request.service in {"s3", "sts"}:
+        return
+    if world.document is not None:
+        for check in checks(world, request):
+            by = allowing(world.document, check)
+            world.decisions.append(Decision(check, by))
+            if not by:
+                raise _forbidden(request, check.action, f" on resource: {check.resource}")
+    if world.policy is None:
         return
     action = f"{SERVICES.get(request.service, request.service)}:{request.action}"
     profile = any("IamInstanceProfile" in name for name in request.params)
     needed = (action, *IMPLIED.get(action, ()), *(("iam:PassRole",) if profile else ()))
     for each in needed:
         if not any(fnmatch.fnmatchcase(each, allowed) for allowed in world.policy):
-            told = f"User: arn:aws:iam::123456789012:user/rig is not authorized to perform: {each}"
-            if request.service == "ec2":
-                text = f"You are not authorized to perform this operation. {told}"
-                raise Refused("UnauthorizedOperation", text, 403)
-            raise Refused("AccessDeniedException", told)
+            raise _forbidden(request, each)
+
+
+def _forbidden(request: Request, action: str, where: str = "") -> Refused:
+    told = f"User: arn:aws:iam::123456789012:user/rig is not authorized to perform: {action}{where}"
+    if request.service == "ec2":
+        return Refused("UnauthorizedOperation", f"You are not authorized to perform this operation. {told}", 403)
+    return Refused("AccessDeniedException", told)
 
 
 def _answered(world: World, request: Request) -> Reply:
@@ -146,11 +158,13 @@ OWN: dict[tuple[str, str], Own] = {
     ("ssm", "GetParameter"): lambda world, request: catalogue.parameters(request),
     ("ssm", "GetParameters"): lambda world, request: catalogue.parameters(request),
     ("ssm", "DescribeInstanceInformation"): describe_agents,
+    ("ssm", "GetServiceSetting"): service_setting,
     ("ssm", "StartSession"): start_session,
     ("ssm", "TerminateSession"): end_session,
     ("ec2", "DescribeSpotPriceHistory"): lambda world, request: catalogue.spot_history(request, world.market),
     ("ec2", "GetSpotPlacementScores"): lambda world, request: catalogue.placement_scores(request, world.market),
     ("ec2", "DescribeInstances"): describe_instances,
+    ("ec2", "DescribeRegions"): describe_regions,
     ("ec2", "RunInstances"): run_instances,
     ("ec2", "CreateFleet"): create_fleet,
     ("ec2", "DeleteSecurityGroup"): _delete_group,

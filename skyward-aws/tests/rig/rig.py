@@ -11,13 +11,16 @@ import tempfile
 import threading
 import urllib.request
 from collections import Counter
+from collections.abc import Mapping
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from .catalogue import IMAGES
 from .faults import Faults, Lag
 from .machines import Machine, Machines, abandoned, folder_of
 from .market import Market
+from .policies import Decision
 from .proxy import serve
 from .server import sweep
 from .world import SECRET, World
@@ -105,6 +108,17 @@ class Rig:
     def allow(self, *actions: str) -> None:
         """Allow these actions alone, as ``ec2:Describe*``; resources and conditions are not looked at."""
         self.world.policy = actions
+
+    def enforce(self, document: Mapping[str, Any] | None) -> None:
+        """Allow what a policy of IAM's allows, by actions, resources and conditions; ``None`` for everything."""
+        with self.world.lock:
+            self.world.document = document
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What the policy was asked for, and which of its statements have allowed it."""
+        with self.world.lock:
+            return list(self.world.decisions)
 
     # ---- what a test looks at
 

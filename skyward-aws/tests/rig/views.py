@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 
@@ -10,7 +11,7 @@ from .market import KINDS
 from .wire import Refused, Request, element, listed, numbered, paged
 from .world import Known, World
 
-__all__ = ["PAGED", "check_unseen", "describe_instances", "list_page", "security_group_in_use"]
+__all__ = ["PAGED", "check_unseen", "describe_instances", "describe_regions", "list_page", "security_group_in_use"]
 
 PAGED = {
     "DescribeImages": "imagesSet",
@@ -117,7 +118,7 @@ def list_page(world: World, request: Request) -> ET.Element:
             raise Refused("InvalidInstanceType", f"The following supplied instance types do not exist: {unknown}")
         params = {name: value for name, value in params.items() if not name.startswith("InstanceType.")}
         params |= {f"InstanceType.{place}": name for place, name in enumerate(asked, 1)}
-    told = world.ec2(request.region, request.action, params)
+    told = _asked(world, request, params)
     items = told.find(PAGED[request.action])
     assert items is not None
     every = list(items)
@@ -130,6 +131,28 @@ def list_page(world: World, request: Request) -> ET.Element:
         told.remove(old)
     told.append(element("nextToken", token or ""))
     return told
+
+
+def describe_regions(world: World, request: Request) -> ET.Element:
+    """Those that are enabled for the account."""
+    told = world.ec2(request.region, request.action, request.params)
+    rows = told.find("regionInfo")
+    assert rows is not None
+    rows[:] = [each for each in rows if world.regions is None or each.findtext("regionName") in world.regions]
+    return told
+
+
+def _asked(world: World, request: Request, params: Mapping[str, str]) -> ET.Element:
+    """Moto's answer; what never changes is kept, since moto takes a second to tell it."""
+    if request.action not in ALWAYS:
+        return world.ec2(request.region, request.action, params)
+    key = (request.region, tuple(sorted(params.items())))
+    if key not in _KEPT:
+        _KEPT[key] = world.ec2(request.region, request.action, params)
+    return copy.deepcopy(_KEPT[key])
+
+
+_KEPT: dict[tuple[str, tuple[tuple[str, str], ...]], ET.Element] = {}
 
 
 def security_group_in_use(world: World, request: Request) -> None:

@@ -7,6 +7,7 @@ import ipaddress
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from attrs import define, field
@@ -68,6 +69,14 @@ class World:
     """Ids of access keys that are accepted: the tests', and that of roles."""
     policy: tuple[str, ...] | None = None
     """Actions that are allowed, as ``ec2:Describe*``; ``None`` for everything."""
+    regions: tuple[str, ...] | None = None
+    """The regions that are enabled for the account; ``None`` for all."""
+    document: Mapping[str, Any] | None = None
+    """A policy as IAM has it; ``None`` for everything."""
+    decisions: list[Any] = field(factory=list)
+    """What that policy was asked for, and by which statements it allowed it; see policies.py."""
+    managed: bool = False
+    """Whether Session Manager reaches instances without a profile, too: Default Host Management Configuration."""
     calls: list[Request] = field(factory=list)
     lock: threading.RLock = field(factory=threading.RLock)
 
@@ -82,6 +91,8 @@ class World:
             content = response.read()
             dropped = {"content-length", "connection", "transfer-encoding", "server", "date"}
             headers = {name: value for name, value in response.getheaders() if name.lower() not in dropped}
+            if headers.get("x-amz-version-id") == "null":  # S3 says nothing where versions are not kept
+                del headers["x-amz-version-id"]
             if request.method == "HEAD" and (length := response.getheader("Content-Length")):
                 headers["Content-Length"] = length
             return Reply(response.status, content, headers)
@@ -89,8 +100,6 @@ class World:
             connection.close()
 
     def ec2(self, region: str, action: str, params: Mapping[str, str]) -> ET.Element:
-            if headers.get("x-amz-version-id") == "null":  # S3 says nothing where versions are not kept
-                del headers["x-amz-version-id"]
         """Moto's answer to a call of the rig's own.
 
         Raises:
