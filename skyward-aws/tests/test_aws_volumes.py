@@ -193,7 +193,7 @@ def refusal(opened: Opened, *volumes: S3Volume, **settings: Any) -> ProviderErro
 @pytest.fixture
 def s3(aws_api: Rig, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A bucket behind a name that is not this machine's alone."""
-    monkeypatch.setattr("skyward_aws._volumes._is_here", lambda host: False)
+    monkeypatch.setattr("skyward_aws._volumes.is_this_machine", lambda host: False)
     client = boto3.client("s3")
     client.create_bucket(Bucket="my-data")
     return client

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 import re
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from skyward import AuthenticationFailed, ProviderError, S3Volume, Unavailable
-from skyward.spi import Mount, S3Credentials
+from skyward.spi import Mount, S3Credentials, is_this_machine
 from skyward_aws._errors import code_of
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ class Volumes:
     async def _look(self, volume: S3Volume) -> None:
         if volume.bucket in self._regions:
             return
+        answer: dict[str, Any]
         try:
             answer = await self._api.ask(
                 "list_objects_v2", service="s3", Bucket=volume.bucket, Prefix=volume.prefix, MaxKeys=1
@@ -96,7 +96,7 @@ class Volumes:
         host = urlsplit(endpoint).hostname or ""
         if re.search(r"(^|\.)amazonaws\.com(\.cn)?$", host):
             return None
-        if _is_here(host):
+        if is_this_machine(host):
             raise Unavailable(
                 f"S3 is asked at {endpoint}, which nodes cannot reach: set AWS_ENDPOINT_URL_S3 to an address that they "
                 "can, or leave volume=... out"
@@ -191,12 +191,3 @@ def policy(volumes: Sequence[S3Volume], region: str) -> str:
 
 def _name(volume: S3Volume) -> str:
     return f"s3://{volume.bucket}/{volume.prefix}"
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from skyward import AuthenticationFailed, Unavailable
-from skyward.spi import Mount, S3Credentials
+from skyward.spi import Mount, S3Credentials, is_this_machine
 
 if TYPE_CHECKING:
     from skyward import S3Volume
@@ -37,7 +36,7 @@ def mounts_of(volumes: Sequence[S3Volume]) -> list[Mount]:
         )
     known = os.environ
     endpoint = known.get("AWS_ENDPOINT_URL_S3") or known.get("AWS_ENDPOINT_URL") or None
-    if endpoint is not None and _is_here(urlsplit(endpoint).hostname or ""):
+    if endpoint is not None and is_this_machine(urlsplit(endpoint).hostname or ""):
         raise Unavailable(
             f"AWS_ENDPOINT_URL_S3 is {endpoint}, where a container finds only itself: name an address of this machine "
             "that containers can reach"
@@ -51,12 +50,3 @@ def mounts_of(volumes: Sequence[S3Volume]) -> list[Mount]:
     own = S3Credentials(key, secret, known.get("AWS_SESSION_TOKEN", ""))
     region = known.get("AWS_REGION") or known.get("AWS_DEFAULT_REGION") or "us-east-1"
     return [Mount(volume=volume, credentials=own, region=region, endpoint=endpoint) for volume in volumes]
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

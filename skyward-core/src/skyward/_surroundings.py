@@ -18,7 +18,7 @@ from attrs import field, frozen
 from skyward.model.image import Variables
 from skyward.model.redact import redact, split_credentials
 
-__all__ = ["Surroundings", "client_surroundings"]
+__all__ = ["Surroundings", "client_surroundings", "is_this_machine"]
 
 _log = logging.getLogger("skyward.surroundings")
 
@@ -136,7 +136,7 @@ def _leads_out(name: str, word: str, *, has_scheme: bool) -> bool:
     address = _address(word, has_scheme=has_scheme)
     try:
         parts = urlsplit(address)
-        here = not parts.netloc or parts.scheme == "file" or _is_loopback(parts.hostname or "")
+        here = not parts.netloc or parts.scheme == "file" or is_this_machine(parts.hostname or "")
     except ValueError:  # no address at all: whoever reads it says so better
         here = False
     if here:
@@ -153,7 +153,8 @@ def _address(word: str, *, has_scheme: bool) -> str:
     return word if has_scheme or "://" in word else f"http://{word}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """Whether the host of an address is whatever machine asks, so that it means another one on a node."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

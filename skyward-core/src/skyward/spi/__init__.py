@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from skyward._cache import building, cache_folder
     from skyward._client import client_lives
     from skyward._ssh import SshTransport, new_key_pair
-    from skyward._surroundings import Surroundings, client_surroundings
+    from skyward._surroundings import Surroundings, client_surroundings, is_this_machine
     from skyward.model.bootstrap import Step
     from skyward.model.first_boot import NODE_FOLDER, first_boot_script
     from skyward.model.ssh import KeyPair, SshAddress, SshProxy
@@ -52,7 +52,7 @@ else:
         "skyward._cache": ("building", "cache_folder"),
         "skyward._client": ("client_lives",),
         "skyward._ssh": ("SshTransport", "new_key_pair"),
-        "skyward._surroundings": ("Surroundings", "client_surroundings"),
+        "skyward._surroundings": ("Surroundings", "client_surroundings", "is_this_machine"),
         "skyward.model.bootstrap": ("Step",),
         "skyward.model.first_boot": ("NODE_FOLDER", "first_boot_script"),
         "skyward.model.ssh": ("KeyPair", "SshAddress", "SshProxy"),
@@ -124,6 +124,7 @@ __all__ = [
     "client_surroundings",
     "first_boot_script",
     "hookimpl",
+    "is_this_machine",
     "new_key_pair",
     "shielded",
 ]
