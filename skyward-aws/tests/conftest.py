@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,6 +19,7 @@ from rig.fixtures import aws as aws
 from rig.fixtures import aws_api as aws_api
 from rig.fixtures import rig_api_server as rig_api_server
 from rig.fixtures import rig_server as rig_server
+from rig.rig import Rig
 
 from skyward.spi import PoolIdentity
 from skyward_aws import AWS
@@ -85,3 +90,19 @@ def opened(
             await session.close()
 
     return make
+
+
+@pytest.fixture
+def reap(aws_api: Rig, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Runs ``python -m skyward reap --json`` on a host that has never seen the pools."""
+    aws_api.world.regions = ("eu-west-1", "us-east-1")
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    environment.pop("SKYWARD_DISABLE_PLUGINS", None)
+
+    def run(*options: str) -> dict[str, Any]:
+        command = (sys.executable, "-m", "skyward", "reap", "--json", "--provider", "AWS", *options)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.stdout, done.stderr
+        return {**json.loads(done.stdout), "status": done.returncode}
+
+    return run

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,22 +22,6 @@ type Identity = Callable[..., PoolIdentity]
 SPEC = ComputeSpec(nodes=1, image=sky.Image())
 LONG_AGO = 1.0e9
 KINDS = {"instance", "volume", "key-pair", "security-group", "launch-template"}
-
-
-@pytest.fixture
-def reap(aws_api: Rig, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Runs ``python -m skyward reap --json`` on a host that has never seen the pools."""
-    aws_api.world.regions = ("eu-west-1", "us-east-1")
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
-    environment.pop("SKYWARD_DISABLE_PLUGINS", None)
-
-    def run(*options: str) -> dict[str, Any]:
-        command = (sys.executable, "-m", "skyward", "reap", "--json", "--provider", "AWS", *options)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.stdout, done.stderr
-        return {**json.loads(done.stdout), "status": done.returncode}
-
-    return run
 
 
 async def launched(session: AWSSession) -> str:
