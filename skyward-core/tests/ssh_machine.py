@@ -19,10 +19,11 @@ import pytest
 
 from skyward._reactor import Reactor
 from skyward._ssh import SshTransport
+from skyward.model.image import Image
 from skyward.spi.provider import PoolIdentity
 from skyward.worker.protocol import Frame, Kind
 
-__all__ = ["Ear", "Machine", "machine", "wait_for"]
+__all__ = ["Ear", "Machine", "cut_off_and_heard_again", "machine", "wait_for"]
 
 
 class Ear:
@@ -111,3 +112,15 @@ def machine(ssh_root: str) -> Iterator[Machine]:
     yield made
     made.close()
     reactor.close()
+
+
+async def cut_off_and_heard_again(transport: SshTransport, machine: Machine, relay: Any) -> None:
+    """Make a machine ready, listen to its supervisor, cut the relay that leads there, and listen again."""
+    await transport.bootstrap(Image(), machine.report)
+    first, second = Ear(), Ear()
+    await transport.open("control", first)
+    await first.hears(Kind.WELCOME)
+    relay.cut()
+    await first.lost.wait()
+    await transport.open("control", second)
+    await second.hears(Kind.WELCOME)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ssh_machine import Ear, Machine
+from ssh_machine import Machine, cut_off_and_heard_again
 from sshd_here import free_port
 
 from skyward._ssh.connect import Connection, Hopeless, connect
@@ -17,9 +17,7 @@ from skyward._ssh.hostkeys import HostKeys
 from skyward._ssh.remote import run
 from skyward._ssh.ways import Ways
 from skyward.errors import AuthenticationFailed, ConfigurationError, Unavailable
-from skyward.model.image import Image
 from skyward.model.ssh import SshAddress, SshProxy
-from skyward.worker.protocol import Kind
 
 CARRY = """
 import os, socket, sys, threading
@@ -131,14 +129,7 @@ def test_a_node_is_made_ready_and_reached_through_it_and_after_a_cut_it_is_asked
             return await vendor()
 
         transport = machine.transport(closed, proxy=lead)
-        await transport.bootstrap(Image(), machine.report)
-        first, second = Ear(), Ear()
-        await transport.open("control", first)
-        await first.hears(Kind.WELCOME)
-        relay.cut()
-        await first.lost.wait()
-        await transport.open("control", second)
-        await second.hears(Kind.WELCOME)
+        await cut_off_and_heard_again(transport, machine, relay)
         await transport.close()
 
     asyncio.run(work())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ssh_machine import Ear, Machine, wait_for
+from ssh_machine import Ear, Machine, cut_off_and_heard_again, wait_for
 
 from skyward.errors import BootstrapError, NodeLost
 from skyward.model.bootstrap import PHASES, Step
@@ -167,14 +167,7 @@ def test_a_link_that_is_cut_is_lost_and_opened_again_over_a_new_connection(
 
     async def work() -> None:
         transport = machine.transport(sshd.address(port=relay.port))
-        await transport.bootstrap(Image(), machine.report)
-        first, second = Ear(), Ear()
-        await transport.open("control", first)
-        await first.hears(Kind.WELCOME)
-        relay.cut()
-        await first.lost.wait()
-        await transport.open("control", second)
-        await second.hears(Kind.WELCOME)
+        await cut_off_and_heard_again(transport, machine, relay)
         assert relay.connections == 2
         await transport.close()
 
