@@ -175,7 +175,7 @@ def test_session_manager_leads_through_a_closed_port_where_the_instance_has_a_pr
         ssm.start_session(Target=other, **asked)
     (agent,) = ssm.describe_instance_information()["InstanceInformationList"]
     assert (agent["InstanceId"], agent["PingStatus"]) == (instance, "Online")
-    session = ssm.start_session(Target=instance, **asked)
+    session: dict[str, Any] = {**ssm.start_session(Target=instance, **asked)}
     monkeypatch.setenv("PATH", f"{aws.programs}:{os.environ['PATH']}")
     name, told = "AWS_SSM_START_SESSION_RESPONSE", ("SessionId", "TokenValue", "StreamUrl")
     monkeypatch.setenv(name, json.dumps({key: session[key] for key in told}))

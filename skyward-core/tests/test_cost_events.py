@@ -44,7 +44,8 @@ def test_the_costs_come_again_and_again_and_at_the_end_they_are_the_vendors_bill
         assert final[0].total_cost == pytest.approx(cloud.bill(), abs=1e-5)
     assert len(updates) >= 3
     last = updates[-1]
-    assert (last.spot_count, last.ondemand_count, last.hourly_rate) == (2, 2, pytest.approx(2 * 0.36 + 2 * 1.80))
+    assert (last.spot_count, last.ondemand_count) == (2, 2)
+    assert last.hourly_rate == pytest.approx(2 * 0.36 + 2 * 1.80)
     assert last.accumulated_cost == pytest.approx(last.elapsed_seconds * last.hourly_rate / 3600, abs=0.01)
     costs = [update.accumulated_cost for update in updates]
     assert costs == sorted(costs)
