@@ -93,13 +93,13 @@ def opened(
 
 
 @pytest.fixture
-def reap(aws_api: Rig, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Runs ``python -m skyward reap --json`` on a host that has never seen the pools."""
-    aws_api.world.regions = ("eu-west-1", "us-east-1")
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
-    environment.pop("SKYWARD_DISABLE_PLUGINS", None)
+def reap(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Runs ``python -m skyward reap --json`` on a host that has never seen the rig's pools, with two regions."""
 
-    def run(*options: str) -> dict[str, Any]:
+    def run(rig: Rig, *options: str) -> dict[str, Any]:
+        rig.world.regions = ("eu-west-1", "us-east-1")
+        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "elsewhere")}
+        environment.pop("SKYWARD_DISABLE_PLUGINS", None)
         command = (sys.executable, "-m", "skyward", "reap", "--json", "--provider", "AWS", *options)
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.stdout, done.stderr

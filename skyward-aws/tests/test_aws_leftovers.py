@@ -187,7 +187,38 @@ def test_of_clients_that_were_killed_at_each_stage_everything_is_found_by_tag_an
     killed()
     kinds = {"instance", "volume", "key-pair", "security-group", "launch-template"}
     assert set(aws_api.left()) == kinds
-    removed = reap()
+    removed = reap(aws_api)
     assert (removed["status"], removed["problems"]) == (0, [])
     assert {each["why"] for each in removed["machines"]} == {"its client has died"}
     assert aws_api.left() == {}
+
+
+POOL = """
+import signal
+import skyward as sky
+from skyward_aws import AWS
+
+with sky.ComputePool(AWS(ssh_from="198.51.100.7/32"), lease=2, display="quiet"):
+    print("in", flush=True)
+    signal.pause()
+"""
+
+
+@pytest.mark.slow
+def test_machines_of_a_client_that_was_killed_end_themselves_and_the_rest_is_removed_from_anywhere(
+    aws: Rig, reap: Callable[..., dict[str, Any]]
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", POOL], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "in\n"
+        [machine] = aws.existing()
+    finally:
+        process.kill()
+        process.communicate()
+    assert aws.machine(machine).ended.wait(PATIENCE)
+    while aws.existing():  # its end has yet to be noted
+        threading.Event().wait(0.05)
+    removed = reap(aws)
+    assert (removed["status"], removed["problems"]) == (0, [])
+    assert aws.left() == {}

@@ -67,12 +67,12 @@ def test_everything_that_bears_the_tag_is_found_in_all_regions_and_removed_and_w
     left = {region: aws_api.left(region) for region in ("us-east-1", "eu-west-1")}
     assert {*left["us-east-1"]} == {*left["eu-west-1"]} == KINDS
 
-    found = reap("--dry-run")
+    found = reap(aws_api, "--dry-run")
     assert (found["status"], found["problems"]) == (1, [])
     assert {each["pool"] for each in found["machines"]} == {here.pool_id, there.pool_id}
     assert left == {region: aws_api.left(region) for region in left}, "a dry run removes nothing"
 
-    removed = reap()
+    removed = reap(aws_api)
     assert (removed["status"], removed["problems"]) == (0, [])
     assert set(aws_api.left()) == {"instance", "volume", "key-pair", "security-group"}
     assert [living.pool_id in each for each in aws_api.left()["key-pair"]] == [True]
@@ -91,7 +91,7 @@ def test_what_machines_that_ended_themselves_had_beside_them_is_listed_line_by_l
 
     who = asyncio.run(before())
     stray(aws_api, "eu-west-1", who)
-    removed = reap()
+    removed = reap(aws_api)
     assert (removed["status"], removed["problems"]) == (0, [])
     ids = sorted(each["id"] for each in removed["removed"])
     assert [name.partition("-0")[0].rstrip("0123456789abcdef") for name in ids] == [
@@ -102,7 +102,7 @@ def test_what_machines_that_ended_themselves_had_beside_them_is_listed_line_by_l
     ]
     assert {(each["pool"], each["why"]) for each in removed["machines"]} == {(who.pool_id, "its deadline has passed")}
     assert aws_api.left("eu-west-1") == {}
-    again = reap()
+    again = reap(aws_api)
     assert (again["status"], again["machines"]) == (0, [])
 
 
