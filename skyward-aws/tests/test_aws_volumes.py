@@ -116,9 +116,8 @@ def mounts_left(aws: Rig) -> dict[str, tuple[str, str]]:
     """The mounts, programs and files of machines that are about to be ended, whose nodes end or have ended."""
     found: dict[str, tuple[str, str]] = {}
     for name in aws.existing():
-        until = time.monotonic() + 60
-        while "fuse" in (mounts := aws.machine(name).sh("cat /proc/mounts")) and time.monotonic() < until:
-            pass
+        gone = "timeout 20 sh -c 'while grep -q fuse /proc/mounts || pgrep rclone >/dev/null; do :; done'"
+        mounts = aws.machine(name).sh(f"{gone}; cat /proc/mounts")
         found[name] = (mounts, aws.machine(name).sh("pgrep -a rclone || true; ls /home/ubuntu/.skyward"))
     return found
 
