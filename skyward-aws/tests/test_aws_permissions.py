@@ -16,6 +16,7 @@ import boto3
 import pytest
 from attrs import evolve
 from botocore.exceptions import ClientError
+from moto.iam.access_control import IAMPolicy, PermissionResult
 from rig.policies import allowing, several
 from rig.rig import Rig
 
@@ -132,6 +133,10 @@ def test_the_policy_allows_all_of_it_and_each_part_of_it_is_needed(
         decisions = aws_api.decisions
         assert all(each.by for each in decisions)
         assert aws_api.left() == {}
+        # Moto's own reading of policies, which leaves conditions aside, is the same.
+        read = IAMPolicy(json.dumps(POLICY))
+        permitted = PermissionResult.PERMITTED
+        assert all(read.is_action_permitted(e.check.action, e.check.resource) is permitted for e in decisions)
         # By what has decided: no part can go without something being refused.
         for number, statement in enumerate(POLICY["Statement"]):
             for name in ("Action", "Resource"):
@@ -152,9 +157,8 @@ def test_the_policy_allows_all_of_it_and_each_part_of_it_is_needed(
     asyncio.run(main())
 
 
-def test_iam_takes_the_policy_and_reads_it_as_the_rig_does(aws_api: Rig, settings: AWS, identity: Identity) -> None:
-    from moto.iam.access_control import IAMPolicy, PermissionResult
-
+@pytest.mark.usefixtures("aws_api")
+def test_iam_takes_the_policy() -> None:
     iam: Any = boto3.client("iam")
     text = json.dumps(POLICY, separators=(",", ":"))
     # Characters of a managed policy: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
@@ -162,12 +166,6 @@ def test_iam_takes_the_policy_and_reads_it_as_the_rig_does(aws_api: Rig, setting
     iam.create_policy(PolicyName="skyward", PolicyDocument=text)
     whole = {**POLICY, "Statement": [*POLICY["Statement"], ROLE]}
     iam.create_policy(PolicyName="skyward-with-a-role", PolicyDocument=json.dumps(whole))
-    aws_api.enforce(POLICY)
-    asyncio.run(everything(aws_api, settings, identity(), "spot"))
-    read = IAMPolicy(text)
-    for each in aws_api.decisions:
-        answer = read.is_action_permitted(each.check.action, each.check.resource)
-        assert answer is PermissionResult.PERMITTED, each.check
 
 
 def test_the_policy_does_not_reach_what_no_pool_has(aws_api: Rig) -> None:
