@@ -31,13 +31,26 @@ class EagerSlot:
         """Nothing to close."""
 
 
+class QuietNode:
+    """The node of that slot."""
+
+    instance = SimpleNamespace(id="i-0")
+
+    def __init__(self, slot: EagerSlot) -> None:
+        self.slots = [slot]
+
+    def slot_ready(self) -> None:
+        """Nobody waits for it."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
 def serving(events: EventBus) -> tuple[Dispatcher, Any]:
     """A dispatcher with one slot, which is up."""
     dispatcher = Dispatcher(events, SimpleNamespace())  # type: ignore[arg-type]
     slot: Any = EagerSlot(dispatcher)
-    dispatcher.nodes[0] = SimpleNamespace(  # type: ignore[assignment]
-        slots=[slot], instance=SimpleNamespace(id="i-0"), slot_ready=lambda: None, close=lambda: None
-    )
+    dispatcher.nodes[0] = QuietNode(slot)  # type: ignore[assignment]
     with dispatcher.lock:
         dispatcher.slot_up(slot)
     return dispatcher, slot
