@@ -120,11 +120,11 @@ def test_a_misspelt_name_is_answered_with_the_near_ones() -> None:
 
 
 def test_a_provider_that_is_not_installed_says_what_to_install() -> None:
-    with pytest.raises(sky.PluginNotInstalled, match="skyward-aws") as caught:
-        sky.AWS  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(sky.PluginNotInstalled, match="skyward-runpod") as caught:
+        sky.RunPod  # type: ignore[attr-defined]  # noqa: B018
     assert isinstance(caught.value, ImportError)
-    with pytest.raises(ImportError, match="skyward-runpod"):
-        from skyward import RunPod  # type: ignore[attr-defined]  # noqa: F401
+    with pytest.raises(ImportError, match="skyward-verda"):
+        from skyward import Verda  # type: ignore[attr-defined]  # noqa: F401
     with pytest.raises(ImportError, match="skyward-torch"):
         sky.integrations.torch  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(AttributeError, match=r"sky\.integrations\.toch does not exist"):
@@ -134,11 +134,11 @@ def test_a_provider_that_is_not_installed_says_what_to_install() -> None:
 NAMES = """
     import skyward as sky
     try:
-        from skyward import AWS
+        from skyward import RunPod
     except ImportError as error:
         print(type(error).__name__, error)
     try:
-        sky.AWS
+        sky.RunPod
     except ImportError as error:
         print(type(error).__name__, error)
     try:
@@ -152,7 +152,8 @@ NAMES = """
 
 
 def test_without_plugins_the_names_of_the_first_party_say_what_to_install(script: Any) -> None:
-    sentence = "PluginNotInstalled sky.AWS is provided by skyward-aws, which is not installed: pip install skyward-aws"
+    fact = "sky.RunPod is provided by skyward-runpod, which is not installed"
+    sentence = f"PluginNotInstalled {fact}: pip install skyward-runpod"
     lines = script(NAMES, env={"SKYWARD_DISABLE_PLUGINS": ""}).stdout.splitlines()
     assert lines == [sentence, sentence, "ImportError", "True False", "True"]
 
