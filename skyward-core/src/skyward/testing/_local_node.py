@@ -157,7 +157,8 @@ class LocalNode:
 
 
 def _pipe_of(processes: _local_processes.Machine) -> str:
-    return os.path.join(os.path.dirname(processes.folder), "notices")
+    # In the folder that the supervisor removes: else one whose client was killed would leave the folder above it behind.
+    return os.path.join(processes.folder, "notices")
 
 
 class _Overheard:
