@@ -157,7 +157,7 @@ class LocalNode:
 
 
 def _pipe_of(processes: _local_processes.Machine) -> str:
-    # In the folder that the supervisor removes: else one whose client was killed would leave the folder above it behind.
+    # In the folder that the supervisor removes: else a machine whose client was killed would leave the one above.
     return os.path.join(processes.folder, "notices")
 
 
