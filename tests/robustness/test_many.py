@@ -117,11 +117,15 @@ for _ in range(10):
     cycle()
 tracemalloc.start()
 cycle()
-before = figures()
-for _ in range(190):
-    cycle()
-after = figures()
-say("grown", *(then - now for now, then in zip(before, after)))
+marks = [figures()]
+for _ in range(2):
+    for _ in range(95):
+        cycle()
+    marks.append(figures())
+first, second = ([then - now for now, then in zip(*marks[at:at + 2])] for at in (0, 1))
+# What is kept of each pool grows twice. A table of the interpreter's that has become too small grows once: that of all
+# interned strings, to which pathlib adds each path, by a megabyte.
+say("grown", *map(min, first, second))
 """
 
 
@@ -134,8 +138,8 @@ def test_two_hundred_pools_one_after_another_leave_nothing_grown(
     program = client(CYCLES)
     descriptors, threads, resident, traced = map(int, program.hear("grown", 1000).split())
     assert (descriptors, threads) == (0, 0)
-    assert resident < 8 << 20
-    assert traced < 200_000
+    assert resident < 4 << 20
+    assert traced < 100_000
     assert program.end() == 0
     assert home.processes() == []
     assert home.files() == []
