@@ -51,7 +51,7 @@ def uv() -> str:
 @pytest.fixture(scope="session")
 def clean_environ() -> dict[str, str]:
     """This environment without what a test run, a virtual environment or a coverage measurement put into it."""
-    own = ("COVERAGE_", "PYTEST_", "PYTHON", "SKYWARD_", "UV_PROJECT", "VIRTUAL_ENV", "COV_", "MAKE", "MFLAGS")
+    own = ("COVERAGE_", "PYTEST_", "PYTHON", "SKYWARD_", "UV_PROJECT", "VIRTUAL_ENV", "COV_", "MAKE", "MFLAGS", "ARGS")
     return {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
 
