@@ -122,10 +122,11 @@ for _ in range(2):
     for _ in range(95):
         cycle()
     marks.append(figures())
-first, second = ([then - now for now, then in zip(*marks[at:at + 2])] for at in (0, 1))
+descriptors, threads, resident, traced = ([each[at] for each in marks] for at in range(4))
 # What is kept of each pool grows twice. A table of the interpreter's that has become too small grows once: that of all
 # interned strings, to which pathlib adds each path, by a megabyte.
-say("grown", *map(min, first, second))
+steady = min(traced[1] - traced[0], traced[2] - traced[1])
+say("grown", *(each[2] - each[0] for each in (descriptors, threads, resident, traced)), steady)
 """
 
 
@@ -136,10 +137,11 @@ def test_two_hundred_pools_one_after_another_leave_nothing_grown(
     for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
         monkeypatch.delenv(name, raising=False)  # the memory in which coverage keeps its counts is not meant
     program = client(CYCLES)
-    descriptors, threads, resident, traced = map(int, program.hear("grown", 1000).split())
+    descriptors, threads, resident, traced, steady = map(int, program.hear("grown", 1000).split())
     assert (descriptors, threads) == (0, 0)
-    assert resident < 4 << 20
-    assert traced < 100_000
+    assert resident < 8 << 20
+    assert steady < 100_000
+    assert traced < 200_000 + (1 << 20)
     assert program.end() == 0
     assert home.processes() == []
     assert home.files() == []
