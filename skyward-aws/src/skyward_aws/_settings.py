@@ -113,7 +113,13 @@ class AWS:
 
     name: ClassVar[str] = "AWS"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        spot=True, volumes=True, private_network=True, alternatives=True, default_lease=600.0
+        spot=True,
+        volumes=True,
+        private_network=True,
+        alternatives=True,
+        default_lease=600.0,
+        user_data=True,
+        preemption_notice=True,
     )
 
     region: str = field(default="us-east-1", validator=_matches(_REGION, "the name of a region", "us-east-1"))

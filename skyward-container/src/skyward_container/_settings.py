@@ -49,6 +49,7 @@ class Container:
         volumes=True,
         private_network=True,
         default_lease=60.0,
+        ports=True,
         launch_limit=2700.0,  # the first time, an image is got, for which there are 1200 s, and another one made of it
     )
 

@@ -41,6 +41,16 @@ class Capabilities:
         default_lease: seconds without a word from the client after which a machine ends itself.
         launch_limit: seconds that ``launch`` may take before it is cut off and the next offer is tried. More than the
             default is for what happens once and takes long, such as making an image.
+        tags: machines bear their pool, owner, client and deadline at the vendor's, and ``extend`` can change it there.
+            Without, they bear a name at least by which ``list_owned`` finds those of a pool.
+        user_data: a machine runs a script of ours at its first boot.
+        ports: SSH stands behind a port of the vendor's choosing, which ``Instance.details["port"]`` tells of a machine
+            that runs. Without, it is port 22.
+        preemption_notice: spot machines can know beforehand that they will be taken back; ``lookout`` of the session
+            gives the program that hears of it.
+        self_termination: a machine can end itself at its deadline, and when its lease has run out, in a way that is
+            billed as ended. Without, the worker ends, the machine costs on, and ``skyward reap`` is what ends machines
+            whose client was killed; a pool says so, once.
     """
 
     spot: bool = False
@@ -49,6 +59,11 @@ class Capabilities:
     alternatives: bool = False
     default_lease: float | None = 600
     launch_limit: float = 300
+    tags: bool = True
+    user_data: bool = False
+    ports: bool = False
+    preemption_notice: bool = False
+    self_termination: bool = True
 
 
 @frozen(kw_only=True)

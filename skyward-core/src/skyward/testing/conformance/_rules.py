@@ -14,8 +14,9 @@ from skyward.model.spec import ComputeSpec
 from skyward.spi.provider import Provider
 from skyward.testing.conformance._account import Account
 from skyward.testing.conformance._kit import Conformance, skip
+from skyward.testing.conformance._vendor import Fault, Vendor
 
-__all__ = ["ProviderRules", "needs", "on_loop"]
+__all__ = ["ProviderRules", "needs", "on_loop", "playing", "served"]
 
 
 class ProviderRules(Conformance):
@@ -67,8 +68,13 @@ class ProviderRules(Conformance):
         """The ids of all machines that exist, by the word of the server and not of the provider.
 
         An author whose server is a fake can tell. Then the tests also see a machine that the provider hides or loses.
-        ``None`` when nobody can tell.
+        ``None`` when nobody can tell. By default it is what ``vendor()`` tells.
         """
+        vendor = self.vendor()
+        return None if vendor is None else vendor.existing()
+
+    def vendor(self) -> Vendor | None:
+        """The fake of the vendor's server, on which things can be made to go wrong; ``None`` leaves those tests out."""
         return None
 
     def now(self) -> float:
@@ -106,3 +112,20 @@ def needs(provider: Provider, capability: str) -> None:
     """Skip the test unless the provider declares the capability."""
     if not getattr(provider.capabilities, capability):
         skip(f"{provider.name} declares Capabilities({capability}=False)")
+
+
+def served(kit: ProviderRules) -> Vendor:
+    """The author's fake server; the test is skipped where there is none."""
+    vendor = kit.vendor()
+    if vendor is None:
+        skip("vendor() gives no server")
+    return vendor
+
+
+def playing(kit: ProviderRules, *faults: Fault) -> Vendor:
+    """The author's fake server, which can play these faults; the test is skipped where it cannot."""
+    vendor = served(kit)
+    for fault in faults:
+        if fault not in vendor.faults:
+            skip(f"the server of vendor() does not play {fault.name}")
+    return vendor
