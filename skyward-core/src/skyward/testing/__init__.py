@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from skyward.testing._clock import VirtualClock
     from skyward.testing._cloud import FakeCloud
+    from skyward.testing._faults import Fault, SeesUserData, Vendor
     from skyward.testing._left import no_machines_left
     from skyward.testing._machine import FakeMachine
     from skyward.testing._offers import on_demand, spot
@@ -18,12 +19,9 @@ if TYPE_CHECKING:
     from skyward.testing.conformance import (
         AllocationConformance,
         Broken,
-        Fault,
         IntegrationConformance,
         ProviderConformance,
-        SeesUserData,
         SelectorConformance,
-        Vendor,
         deviates,
     )
 else:
@@ -34,14 +32,14 @@ else:
         "FakeCloud": "_cloud",
         "FakeMachine": "_machine",
         "FakeProvider": "_provider",
-        "Fault": "conformance",
+        "Fault": "_faults",
         "Hang": "_script",
         "IntegrationConformance": "conformance",
         "Late": "_script",
         "ProviderConformance": "conformance",
-        "SeesUserData": "conformance",
+        "SeesUserData": "_faults",
         "SelectorConformance": "conformance",
-        "Vendor": "conformance",
+        "Vendor": "_faults",
         "VirtualClock": "_clock",
         "deviates": "conformance",
         "no_machines_left": "_left",

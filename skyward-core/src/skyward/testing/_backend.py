@@ -55,6 +55,10 @@ class Backend:
         self.open_sessions = 0
         self.sessions: list[FakeSession] = []
         self.open_roads: set[str] = set()
+        self.boots: list[float | None] = []
+        """What takes the place of ``boot_seconds`` for the machines that are created next."""
+        self.short = 0
+        """How many of the next orders of several machines get one fewer."""
         self._body = body
         self._offers: list[Offer] = []
         self._withdrawn: set[_Product] = set()
@@ -112,11 +116,15 @@ class Backend:
             nodes = request.nodes if limit.capacity is None else request.nodes[: self._left(limit)]
             if not nodes:
                 raise Unavailable(f"{self.name} has no {what} left: try another offer, or again later")
+            if self.short and len(nodes) > 1:
+                self.short -= 1
+                nodes = nodes[:-1]
             return [self.instance(self._create(identity, _at_worst(request), node)) for node in nodes]
 
     def _create(self, identity: PoolIdentity, offer: Offer, node: int) -> Record:
         number, now = len(self.records), self.clock.monotonic()
         machine_id = f"i-{number}"
+        boot = self.boots.pop(0) if self.boots else self.boot_seconds
         body = self._body(self, machine_id)
         record = Record(
             id=machine_id,
@@ -128,7 +136,7 @@ class Backend:
             address=body.ip or f"203.0.113.{(number + 8) % 254 + 1}",
             private_address=body.ip or f"10.0.{(number + 9) // 256 % 256}.{(number + 9) % 256}",
             created=now,
-            boots=None if self.boot_seconds is None else now + self.boot_seconds,
+            boots=None if boot is None else now + boot,
             deadline=identity.deadline,
             tag=identity.deadline,
             lease=identity.lease,

@@ -21,6 +21,7 @@ from skyward.testing._offers import on_demand, spot
 from skyward.testing._provider import FakeProvider
 from skyward.testing._record import Body, Record, dollars
 from skyward.testing._script import Script
+from skyward.testing._vendor import FakeVendor
 
 if TYPE_CHECKING:
     from skyward._clock import Clock
@@ -69,7 +70,8 @@ class FakeCloud:
         script: what the next calls do. ``cloud.script("launch", Unavailable("sold out"), None)`` has the next launch
             fail and the one after it be an ordinary one. The methods are those of a session (``open``, ``offers``,
             ``launch``, ``describe``, ``terminate``, ``extend``, ``list_owned``, ``transport``, ``close``) and of a
-            transport (``bootstrap``, ``transport.open``, ``transport.close``). An entry may be
+            transport (``bootstrap``, ``transport.open``, ``transport.close``); ``"*"`` stands for whichever of the
+            session's, without ``transport`` and ``close``, has no entries of its own. An entry may be
 
             - an exception, which is raised, and the call has no effect;
             - a number: the seconds that the call takes, by the clock, which moves on where no virtual loop does it;
@@ -78,6 +80,7 @@ class FakeCloud:
             - ``After(entry)``: the call takes effect first, so its answer is lost or late;
             - ``Late(seconds, entry)``: the effect comes so much later;
             - ``None``: an ordinary call.
+        vendor: the cloud as the conformance kit's ``Vendor``, for the tests of a provider that is built on it.
     """
 
     def __init__(
@@ -105,8 +108,11 @@ class FakeCloud:
             clock=self._clock,
             body=_local_body if nodes == "local" else _simulated_body,
         )
-        capable = Capabilities(spot=True, default_lease=60) if capabilities is None else capabilities
+        notice = nodes == "local"  # a simulated one runs no program that could look out for it
+        default = Capabilities(spot=True, default_lease=60, preemption_notice=notice)
+        capable = default if capabilities is None else capabilities
         self._provider = FakeProvider(secrets.token_hex(8), name, capable, self._backend)
+        self.vendor = FakeVendor(self._backend)
         self._blocks = contextlib.ExitStack()
         self._machines: dict[str, FakeMachine] = {}
         self.sell(*([spot(), on_demand()] if offers is None else offers))

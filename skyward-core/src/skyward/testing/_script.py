@@ -20,8 +20,10 @@ __all__ = ["After", "Hang", "Late", "Script", "perform"]
 
 _METHODS = frozenset(
     {"open", "offers", "launch", "describe", "terminate", "extend", "list_owned", "transport", "close"}
-    | {"bootstrap", "transport.open", "transport.close"}
+    | {"bootstrap", "transport.open", "transport.close", "*"}
 )
+_ASKED = frozenset({"open", "offers", "launch", "describe", "terminate", "extend", "list_owned"})
+"""What ``*`` stands for: the calls that a provider asks its vendor by."""
 
 
 class Hang:
@@ -73,7 +75,7 @@ class Script(dict[str, list[object]]):
 
     def next(self, method: str) -> object:
         """Take the entry for a call; ``None`` for an ordinary one."""
-        queue = self.get(method)
+        queue = self.get(method) or (self.get("*") if method in _ASKED else None)
         return queue.pop(0) if queue else None
 
 

@@ -17,16 +17,12 @@ from skyward.testing.conformance._integration import IntegrationConformance
 from skyward.testing.conformance._kit import Broken, deviates
 from skyward.testing.conformance._provider import ProviderConformance
 from skyward.testing.conformance._selector import SelectorConformance
-from skyward.testing.conformance._vendor import Fault, SeesUserData, Vendor
 
 __all__ = [
     "AllocationConformance",
     "Broken",
-    "Fault",
     "IntegrationConformance",
     "ProviderConformance",
-    "SeesUserData",
     "SelectorConformance",
-    "Vendor",
     "deviates",
 ]

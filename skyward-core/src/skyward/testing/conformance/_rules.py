@@ -12,9 +12,9 @@ from skyward import _clock
 from skyward.model.image import Image
 from skyward.model.spec import ComputeSpec
 from skyward.spi.provider import Provider
+from skyward.testing._faults import Fault, Vendor
 from skyward.testing.conformance._account import Account
 from skyward.testing.conformance._kit import Conformance, skip
-from skyward.testing.conformance._vendor import Fault, Vendor
 
 __all__ = ["ProviderRules", "needs", "on_loop", "playing", "served"]
 
