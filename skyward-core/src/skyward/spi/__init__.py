@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from skyward._asking import shielded
     from skyward._cache import building, cache_folder
     from skyward._client import client_lives
+    from skyward._rest import Answer, Authorize, Explain, Pace, RestClient, bearer
     from skyward._ssh import SshTransport, new_key_pair
     from skyward._surroundings import Surroundings, client_surroundings, is_this_machine
     from skyward.model.bootstrap import Step
@@ -46,11 +47,12 @@ if TYPE_CHECKING:
     from skyward.spi.selector import ProviderView, Selector
 else:
     # What pools without plugins have no use for; pluggy alone costs as much to import as the rest of a pool's start,
-    # and asyncssh, which `skyward._ssh` asks for with the remedy where it is missing, costs ten times that.
+    # and what `skyward._ssh` and `skyward._rest` ask for, with the remedy where it is missing, costs ten times that.
     _LATER = {
         "skyward._asking": ("shielded",),
         "skyward._cache": ("building", "cache_folder"),
         "skyward._client": ("client_lives",),
+        "skyward._rest": ("Answer", "Authorize", "Explain", "Pace", "RestClient", "bearer"),
         "skyward._ssh": ("SshTransport", "new_key_pair"),
         "skyward._surroundings": ("Surroundings", "client_surroundings", "is_this_machine"),
         "skyward.model.bootstrap": ("Step",),
@@ -81,11 +83,14 @@ __all__ = [
     "NODE_FOLDER",
     "AllocationDescriptor",
     "AllocationStrategy",
+    "Answer",
+    "Authorize",
     "Belongings",
     "Candidate",
     "Capabilities",
     "Checkable",
     "ComputeSpec",
+    "Explain",
     "Finding",
     "Forewarned",
     "Instance",
@@ -99,12 +104,14 @@ __all__ = [
     "Market",
     "Mount",
     "Offer",
+    "Pace",
     "PhaseReport",
     "PoolIdentity",
     "Provider",
     "ProviderDescriptor",
     "ProviderView",
     "Receiver",
+    "RestClient",
     "S3Credentials",
     "Selector",
     "SelectorDescriptor",
@@ -118,6 +125,7 @@ __all__ = [
     "Transport",
     "Watcher",
     "Wire",
+    "bearer",
     "building",
     "cache_folder",
     "client_lives",
