@@ -35,7 +35,8 @@ def test_the_table_of_names_is_what_type_checkers_see() -> None:
     modules = {name: place for name, place in _places.MODULES.items() if name not in ("spi", "testing")}
     table = {name: f"{place}:{name}" for name, place in _places.HOME.items()}
     table |= {name: ":".join(place.rsplit(".", 1)) for name, place in modules.items()}
-    assert seen_by_checkers() == table
+    plugins = {name: f"{package.replace('-', '_')}:{name}" for name, package in _plugins.FIRST_PARTY.items()}
+    assert seen_by_checkers() == table | plugins
 
 
 def test_all_is_the_table() -> None:

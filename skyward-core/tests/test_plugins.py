@@ -74,7 +74,7 @@ def test_a_known_integration_that_is_not_installed_says_what_to_install(
 
 def test_importing_a_missing_provider_by_name_says_the_same(install: Install) -> None:
     with pytest.raises(ImportError, match=r"sky\.RunPod is provided by skyward-runpod, which is not installed: pip"):
-        from skyward import RunPod  # type: ignore[attr-defined]  # noqa: F401
+        from skyward import RunPod  # noqa: F401
 
 
 def test_a_known_name_that_an_installed_version_lacks_asks_for_an_upgrade(install: Install) -> None:
@@ -82,7 +82,7 @@ def test_a_known_name_that_an_installed_version_lacks_asks_for_an_upgrade(instal
     with pytest.raises(
         PluginError, match=r"0\.0\.1 is installed, and that does not have it: pip install --upgrade sky"
     ):
-        _ = sky.AWS  # type: ignore[attr-defined]
+        _ = sky.AWS
 
 
 # unknown
@@ -143,7 +143,7 @@ def test_a_broken_plugin_is_named_with_its_version_and_cause_when_its_name_is_us
     code, said = BROKEN[how]
     install("skyward-runpod", code, version="0.7.1")
     with pytest.raises(PluginError) as caught:
-        _ = sky.RunPod  # type: ignore[attr-defined]
+        _ = sky.RunPod
     message = str(caught.value)
     assert "sky.RunPod is provided by skyward-runpod: the plugin skyward-runpod 0.7.1 cannot be used" in message
     assert said in message
@@ -233,7 +233,7 @@ def test_a_known_name_that_is_turned_off_says_so(install: Install, monkeypatch: 
     install("skyward-aws", providers("AWS"))
     monkeypatch.setenv("SKYWARD_DISABLE_PLUGINS", "skyward-aws")
     with pytest.raises(PluginNotInstalled, match="skyward-aws, which SKYWARD_DISABLE_PLUGINS turns off"):
-        _ = sky.AWS  # type: ignore[attr-defined]
+        _ = sky.AWS
 
 
 # when

@@ -104,6 +104,12 @@ if TYPE_CHECKING:
     from skyward.model.spec import ComputeSpec
     from skyward.model.vendor import is_nvidia, is_trainium
     from skyward.model.volume import S3Volume, Volume
+    from skyward_aws import AWS as AWS
+    from skyward_container import Container as Container
+    from skyward_digitalocean import DigitalOcean as DigitalOcean
+    from skyward_runpod import RunPod as RunPod
+    from skyward_vastai import VastAI as VastAI
+    from skyward_verda import Verda as Verda
 else:
 
     def __getattr__(name):

@@ -7,7 +7,7 @@ What a session may raise is the closed set below ``ProviderError``; anything els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -232,6 +232,17 @@ class Provider(Protocol):
             AuthenticationFailed: naming the variable or file to set.
             ProviderError: as of a session.
         """
+        ...
+
+
+class Named(Protocol):
+    """A `Provider` whose name and abilities are those of its class: pyright takes such for no `Provider`."""
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    async def open(self, identity: PoolIdentity, /) -> Session:
+        """As of `Provider`."""
         ...
 
 
