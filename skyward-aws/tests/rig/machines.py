@@ -13,15 +13,15 @@ import select
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from attrs import Factory, asdict, define, field
+from attrs import Factory, asdict, define, field, frozen
 
 from .server import sweep
 from .userdata import Boot
 
-__all__ = ["BASE", "Machine", "Machines", "podman"]
+__all__ = ["BASE", "Inside", "Machine", "Machines", "abandoned", "folder_of", "podman"]
 
 BASE = os.environ.get("SKYWARD_TEST_BASE", "localhost/debian-trixie-standin")
 LABEL = "skyward-aws-rig"
@@ -30,7 +30,7 @@ _RECIPE = """
 set -e
 export DEBIAN_FRONTEND=noninteractive
 {
-    apt-get -q update && apt-get -q install -y --no-install-recommends sudo rclone fuse3
+    apt-get -q update && apt-get -q install -y --no-install-recommends curl sudo rclone fuse3
     rm -rf /var/lib/apt/lists/*
 } >/dev/null
 useradd --create-home --shell /bin/bash --uid 1000 ubuntu
@@ -44,9 +44,10 @@ done
 """
 
 
-def podman(*arguments: str) -> str:
-    """What podman says; an ``AssertionError`` with its words where it fails."""
-    done = subprocess.run(("podman", *arguments), capture_output=True, text=True)
+def podman(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """What podman says; an ``AssertionError`` with its words where it fails. ``environment`` goes beside our own."""
+    env = {**os.environ, **environment} if environment else None
+    done = subprocess.run(("podman", *arguments), capture_output=True, text=True, env=env)
     assert not done.returncode, f"podman {' '.join(arguments)}: {done.stderr}"
     return done.stdout
 
@@ -65,6 +66,22 @@ def image() -> str:
     return tag
 
 
+@frozen
+class Inside:
+    """What a container is where it does not stand for a machine of Amazon's."""
+
+    command: tuple[str, ...] = ("python3", "-u", "/mnt/rig/machine.py")
+    """Its first process."""
+    environment: Mapping[str, str] = field(factory=dict)
+    """What that process has in its environment."""
+    files: Mapping[str, str] = field(factory=dict)
+    """Programs and their text, by where they are: an absolute path, or one below /mnt/rig."""
+    port: int = 22
+    """Behind which port of its public address its port 22 is."""
+    before: Callable[[Machine], object] | None = None
+    """Is waited for before it boots; has to return when the machine has ended."""
+
+
 @define(eq=False)
 class Machine:
     """One container. It is there until it ends by itself, or is ended."""
@@ -75,6 +92,7 @@ class Machine:
     folder: Path
     ended: threading.Event = field(factory=threading.Event)
     _starting: threading.Thread | None = None
+    _threads: list[threading.Thread] = field(factory=list)
 
     def sh(self, text: str) -> str:
         """What a shell in it prints, as root."""
@@ -133,7 +151,6 @@ class Machines:
     """What user data asked for that the rig cannot do, and containers that did not start."""
     _networks: dict[str, str] = field(factory=dict)
     folder: Path = field(default=Factory(lambda self: folder_of(self.label), takes_self=True))
-    _threads: list[threading.Thread] = field(factory=list)
     _lock: threading.Lock = field(factory=threading.Lock)
 
     def gateway(self, region: str) -> str:
@@ -176,6 +193,7 @@ class Machines:
         asked: Boot,
         metadata: Mapping[str, str],
         ended: Callable[[str], None],
+        inside: Inside = Inside(),
     ) -> Machine:
         """Start one in the background, reachable from outside if the first of its addresses is not empty.
 
@@ -193,23 +211,36 @@ class Machines:
             machine.tell(path, content)
         self.by_id[instance] = machine
         machine._starting = threading.Thread(
-            target=self._run, args=(machine, region, instance, ended), name=f"rig-{instance}"
+            target=self._run, args=(machine, region, instance, ended, inside), name=f"rig-{instance}"
         )
-        self._threads.append(machine._starting)
+        machine._threads.append(machine._starting)
         machine._starting.start()
         return machine
 
-    def _run(self, machine: Machine, region: str, instance: str, ended: Callable[[str], None]) -> None:
+    def _run(self, machine: Machine, region: str, instance: str, ended: Callable[[str], None], inside: Inside) -> None:
+        if inside.before is not None:
+            inside.before(machine)
+            if machine.ended.is_set():
+                return
+        mounts: list[str] = []
+        for path, text in inside.files.items():
+            file = machine.folder / Path(path).name
+            file.write_text(text)
+            file.chmod(0o755)
+            if path.startswith("/"):
+                mounts += ("--mount", f"type=bind,source={file},destination={path},ro")
+        names = [f"--env={name}" for name in inside.environment]  # their values are on no command line
         self.prefix(region)
         network = self._networks[region].split()[1]
         try:
             podman(
                 *("run", "--detach", "--pull", "never", "--name", machine.name, "--label", self.label),
                 *("--network", network, "--ip", machine.private_ip),
-                *(("--publish", f"{machine.public_ip}:22:22") if machine.public_ip else ()),
+                *(("--publish", f"{machine.public_ip}:{inside.port}:22") if machine.public_ip else ()),
                 *("--hostname", "ip-" + machine.private_ip.replace(".", "-"), "--http-proxy=false"),
                 *("--cap-add", "NET_ADMIN", "--mount", f"type=bind,source={machine.folder},destination=/mnt/rig,ro"),
-                *(*self.options, image(), "python3", "-u", "/mnt/rig/machine.py"),
+                *(*self.options, *mounts, *names, image(), *inside.command),
+                environment=inside.environment,
             )
             pid = int(podman("inspect", "--format", "{{.State.Pid}}", machine.name))
         except AssertionError as problem:
@@ -219,7 +250,7 @@ class Machines:
         watcher = threading.Thread(
             target=self._watch, args=(machine, pid, instance, ended), name=f"rig-{instance}-watch"
         )
-        self._threads.append(watcher)
+        machine._threads.append(watcher)
         watcher.start()
 
     def _watch(self, machine: Machine, pid: int, instance: str, ended: Callable[[str], None]) -> None:
@@ -236,8 +267,9 @@ class Machines:
         """Kill one, in the background; it is not there again."""
         if machine := self.by_id.get(instance):
             machine.ended.set()
-            self._threads.append(threading.Thread(target=self._remove, args=(machine,), name=f"rig-{instance}-end"))
-            self._threads[-1].start()
+            ending = threading.Thread(target=self._remove, args=(machine,), name=f"rig-{instance}-end")
+            machine._threads.append(ending)
+            ending.start()
 
     def _remove(self, machine: Machine) -> None:
         machine.started()
@@ -245,14 +277,19 @@ class Machines:
 
     def clear(self) -> None:
         """Remove all of them, and wait until they are gone."""
-        for instance in self.by_id:
-            self.end(instance)
-        while self._threads:
-            self._threads.pop().join()
-        for machine in self.by_id.values():
-            shutil.rmtree(machine.folder, ignore_errors=True)
-        self.by_id.clear()
+        self.remove(list(self.by_id))
         self.problems.clear()
+
+    def remove(self, instances: Iterable[str]) -> None:
+        """Remove these, and wait until they are gone."""
+        gone = {instance: self.by_id[instance] for instance in instances}
+        for instance in gone:
+            self.end(instance)
+        for instance, machine in gone.items():
+            while machine._threads:
+                machine._threads.pop().join()
+            shutil.rmtree(machine.folder, ignore_errors=True)
+            del self.by_id[instance]
 
     def close(self) -> None:
         """Remove everything that the rig has made."""

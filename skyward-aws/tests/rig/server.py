@@ -1,4 +1,5 @@
 """Moto's server as a process of its own: ``python server.py FOLDER LABEL``. Prints its port; ends with its input.
+With ``--sweep-only`` behind it there is no server.
 
 FOLDER is the rig's own, with the machine images that there are in ``images.json``; LABEL is what its containers are
 marked with. Whatever of both is still there when the input ends is removed, so that nothing stays when the tests' own
@@ -38,6 +39,11 @@ def main(folder: str, label: str) -> None:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     print(server.get_host_and_port()[1], flush=True)
+    outlive(folder, label)
+
+
+def outlive(folder: str, label: str) -> None:
+    """Wait for the end of the input, remove what is left, and end."""
     sys.stdin.read()
     if label:
         sweep(label)
@@ -46,4 +52,4 @@ def main(folder: str, label: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    (outlive if "--sweep-only" in sys.argv else main)(*sys.argv[1:3])

@@ -1,4 +1,4 @@
-"""A vendor's API on an HTTP server of its own: routes, a record of what was asked, faults, answers that fit a schema."""
+"""A vendor's API on an HTTP server of its own: routes, a record of requests, faults, answers that fit a schema."""
 
 from __future__ import annotations
 
@@ -138,6 +138,11 @@ class VendorServer:
         return f"http://{address!s}:{port}"
 
     # ---- what a fake may give
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables by which clients find it: its address, and credentials."""
+        return {}
 
     def authorize(self, request: Request) -> Reply | None:
         """The refusal of whoever has no right to ask; called under the lock, before the route."""
