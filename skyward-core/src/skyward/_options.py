@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from skyward.model.allocation import AllocationStrategy  # noqa: TC004  as above
     from skyward.model.volume import Volume
     from skyward.spi.integration import Integration  # noqa: TC004  as above
-    from skyward.spi.provider import Named, Provider  # noqa: TC004  as above
+    from skyward.spi.provider import Opens, Provider  # noqa: TC004  as above
     from skyward.spi.selector import Selector  # noqa: TC004  as above
 
 __all__ = ["PoolOptions", "ProviderLike", "SelectionLike", "check_options"]
 
-type ProviderLike = Provider | Named | Sequence[Provider | Named]
+type ProviderLike = Opens | Sequence[Opens]
 """One provider, or several to choose from."""
 
 type SelectionLike = str | Callable[[tuple[Any, ...], ComputeSpec], Any]

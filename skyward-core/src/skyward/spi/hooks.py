@@ -18,7 +18,7 @@ from skyward.model.events import SkywardEvent
 from skyward.model.image import Image
 from skyward.model.instance import Instance
 from skyward.model.spec import ComputeSpec
-from skyward.spi.provider import Named, Provider
+from skyward.spi.provider import Opens
 from skyward.spi.selector import Selector
 
 __all__ = [
@@ -44,7 +44,7 @@ class ProviderDescriptor:
     """
 
     name: str
-    settings: Callable[..., Provider | Named]
+    settings: Callable[..., Opens]
 
 
 @frozen(kw_only=True)

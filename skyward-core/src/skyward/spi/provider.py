@@ -7,7 +7,7 @@ What a session may raise is the closed set below ``ProviderError``; anything els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -235,11 +235,8 @@ class Provider(Protocol):
         ...
 
 
-class Named(Protocol):
-    """A `Provider` whose name and abilities are those of its class: pyright takes such for no `Provider`."""
-
-    name: ClassVar[str]
-    capabilities: ClassVar[Capabilities]
+class Opens(Protocol):
+    """What checkers ask of a `Provider`: to pyright, a name that its class has as a ``ClassVar`` is not that of one."""
 
     async def open(self, identity: PoolIdentity, /) -> Session:
         """As of `Provider`."""
