@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
 
 from skyward.errors import AuthenticationFailed
 from skyward.spi import Provider
-from skyward.testing import FakeCloud, ProviderConformance
+from skyward.testing import FakeCloud, ProviderConformance, Vendor
 from skyward.testing._loop import VirtualLoop, run
 
 
 class OfAFakeCloud(ProviderConformance):
     cloud: FakeCloud
 
-    def existing(self) -> Collection[str]:
-        return [machine.id for machine in self.cloud.alive]
+    def vendor(self) -> Vendor:
+        return self.cloud.vendor
 
     def unauthorised(self) -> Provider:
         refusal = AuthenticationFailed("the key is refused: set FAKE_API_KEY")

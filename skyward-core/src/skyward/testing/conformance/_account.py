@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import pickle
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -44,6 +45,7 @@ class Account:
         self._sessions: list[Guarded] = []
         self._bought: dict[str, set[str]] = {}
         self._standing: set[str] = set()
+        self._things: set[str] = set()
 
     # ---- opening
 
@@ -88,6 +90,16 @@ class Account:
         offers = [offer for offer in await session.offers(self.spec) if fits(offer, self.spec)]
         check(offers, f"there is no offer for {self.spec!r}; return a request from spec() that the provider can meet")
         return offers
+
+    async def order(self, session: Guarded, *nodes: int) -> LaunchRequest:
+        """An order for these nodes of the first offer that has room for them."""
+        offers = await self.offers(session)
+        wide = [offer for offer in offers if offer.capacity is None or offer.capacity >= len(nodes)]
+        check(
+            wide,
+            f"no offer has room for {len(nodes)} machines; give the tests a request, by spec(), that can be had",
+        )
+        return LaunchRequest(offer=wide[0], nodes=nodes, spec=evolve(self.spec, nodes=len(nodes)))
 
     async def launch(self, session: Guarded, *nodes: int) -> list[Instance]:
         """Launch these nodes, from one offer after another as core does; all of them must come."""
@@ -137,6 +149,22 @@ class Account:
         existing = self.kit.existing()
         return None if existing is None else set(existing) - self._standing
 
+    def belongings(self) -> set[str]:
+        """What exists beside machines by the word of the author's server, and came since the test began."""
+        vendor = self.kit.vendor()
+        return set() if vendor is None else set(vendor.belongings()) - self._things
+
+    async def unfound(self, session: Guarded, after: str) -> str:
+        """What exists by the word of the author's server and is not found by the pool's tag, in words."""
+        there = self.standing() or set()
+        lost = there - living(await session.list_owned(session.identity.pool_id)) if there else there
+        if not lost:
+            return ""
+        return (
+            f"{', '.join(sorted(lost))} exists after {after} and list_owned does not find it; tag machines in the very "
+            "request that creates them"
+        )
+
     async def until(self, problem: Callable[[], Awaitable[str]], patience: float | None = None) -> None:
         """Look until there is no problem any more; after ``patience`` it is :class:`Broken`."""
         loop = asyncio.get_running_loop()
@@ -157,6 +185,8 @@ class Account:
 
     async def __aenter__(self) -> Self:
         self._standing = set(self.kit.existing() or ())
+        vendor = self.kit.vendor()
+        self._things = set() if vendor is None else set(vendor.belongings())
         return self
 
     async def __aexit__(
@@ -173,29 +203,50 @@ class Account:
     async def _removed(self) -> list[str]:
         """Remove what is left and close the sessions; what was in the way, in words."""
         problems: list[str] = []
+        vendor = self.kit.vendor()
+        if vendor is not None:
+            vendor.reset()
         for session in self._sessions:
             ids = self._bought.get(session.identity.pool_id)
             if ids and not session.closed:
                 await self._try(problems, self.end(session, ids))
-        if self._sessions:  # else nothing can have been bought
-            await self._try(problems, self._sweep())
+        pools = {session.identity.pool_id for session in self._sessions}
         for session in self._sessions:
             if not session.closed:
                 await self._try(problems, session.close())
+        if pools:  # else nothing can have been bought
+            await self._try(problems, self._swept(pools))
         if left := self.standing():
             problems.append(f"{', '.join(sorted(left))} exist, by the word of existing()")
+        if things := self.belongings():
+            problems.append(f"{', '.join(sorted(things))} exist, by the word of belongings()")
         return problems
 
-    async def _sweep(self) -> None:
+    async def _swept(self, pools: Collection[str]) -> None:
         """End whatever bears the id of one of the pools, by a session that takes no part in the test."""
         broom = await self.open()
+        try:
+            await self._sweep(broom, pools)
+        finally:
+            await broom.close()
+
+    async def _sweep(self, broom: Guarded, pools: Collection[str]) -> None:
         # A provider that lists machines for a pool that never was would make us end machines of others.
         control = living(await broom.list_owned(broom.identity.pool_id))
-        for pool_id in {session.identity.pool_id for session in self._sessions}:
+        for pool_id in pools:
             bought = self._bought.get(pool_id, set())
             found = [machine for machine in await broom.list_owned(pool_id) if machine.pool_id == pool_id]
             if ids := {name for name in living(found) if name in bought or name not in control}:
                 await self.end(broom, ids)
+        for pool_id in pools if self.belongings() else ():
+            await self.until(functools.partial(self._cleared, broom, pool_id))
+
+    async def _cleared(self, broom: Guarded, pool_id: str) -> str:
+        """Remove what a pool has left beside machines. What it still has, in words."""
+        left = [thing.id for thing in await broom.list_left(pool_id) if thing.pool_id == pool_id]
+        if left:
+            await broom.terminate(left)
+        return f"{', '.join(left)} is left" if left else ""
 
     async def _try(self, problems: list[str], step: Awaitable[None]) -> None:
         try:

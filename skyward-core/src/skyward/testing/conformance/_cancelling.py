@@ -27,7 +27,7 @@ class CancellingRules(ProviderRules):
         request = LaunchRequest(offer=(await account.offers(session))[0], nodes=(0,), spec=account.spec)
         for moment in range(1, self.cancellations + 1):
             whole = await _cut(account, "launch", session.raw.launch(request), moment)
-            await account.until(lambda: _unfound(account, session))
+            await account.until(lambda: account.unfound(session, "a cancelled call"))
             found = living(await session.list_owned(session.identity.pool_id))
             await account.end(session, found)
             if whole:
@@ -40,7 +40,7 @@ class CancellingRules(ProviderRules):
             ids = [machine.id for machine in await account.launch(session, 0)]
             whole = await _cut(account, "terminate", session.raw.terminate(ids), moment)
             await account.end(session, ids)
-            await account.until(lambda: _unfound(account, session))
+            await account.until(lambda: account.unfound(session, "a cancelled call"))
             if whole:
                 return
 
@@ -113,15 +113,3 @@ async def _cut(account: Account, what: str, call: Coroutine[Any, Any, Any], mome
         ) from error
     check(not cut, f"{what} went on as if nothing were when it was cancelled; let CancelledError pass")
     return True
-
-
-async def _unfound(account: Account, session: Guarded) -> str:
-    """What exists by the word of the author's server and is not found by the pool's tag."""
-    there = account.standing() or set()
-    lost = there - living(await session.list_owned(session.identity.pool_id)) if there else there
-    if not lost:
-        return ""
-    return (
-        f"{', '.join(sorted(lost))} exists after a cancelled call and list_owned does not find it; tag machines in the "
-        "very request that creates them"
-    )

@@ -9,7 +9,7 @@ from skyward.testing.conformance._account import Account
 from skyward.testing.conformance._guarded import Guarded, living
 from skyward.testing.conformance._kit import check
 from skyward.testing.conformance._machines import UNKNOWN, check_deadline
-from skyward.testing.conformance._rules import ProviderRules, on_loop
+from skyward.testing.conformance._rules import ProviderRules, needs, on_loop
 
 __all__ = ["EndingRules", "FindingRules"]
 
@@ -150,6 +150,7 @@ class FindingRules(ProviderRules):
 
     @on_loop
     async def test_found_machines_tell_what_they_are_tagged_with(self, account: Account) -> None:
+        needs(account.provider, "tags")
         session = await account.open()
         ids = set(_ids(await account.launch(session, 0)))
         stranger = await account.stranger()

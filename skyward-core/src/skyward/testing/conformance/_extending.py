@@ -10,7 +10,7 @@ from skyward.testing.conformance._account import Account
 from skyward.testing.conformance._guarded import Guarded
 from skyward.testing.conformance._kit import check
 from skyward.testing.conformance._machines import UNKNOWN
-from skyward.testing.conformance._rules import ProviderRules, on_loop
+from skyward.testing.conformance._rules import ProviderRules, needs, on_loop
 
 __all__ = ["ExtendingRules"]
 
@@ -23,6 +23,7 @@ class ExtendingRules(ProviderRules):
 
     @on_loop
     async def test_everybody_tells_the_deadline_of_an_extended_machine(self, account: Account) -> None:
+        needs(account.provider, "tags")
         session = await account.open()
         ids = _ids(await account.launch(session, 0))
         stranger = await account.stranger()
@@ -68,6 +69,7 @@ class ExtendingRules(ProviderRules):
 
     @on_loop
     async def test_machines_that_come_after_an_extension_have_the_new_deadline(self, account: Account) -> None:
+        needs(account.provider, "tags")
         session = await account.open()
         first = _ids(await account.launch(session, 0))
         deadline = self.now() + _LATER

@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from skyward.errors import AuthenticationFailed, QuotaExceeded, Transient, Unavailable
+from skyward.errors import AuthenticationFailed, ProviderError, QuotaExceeded, Transient, Unavailable
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec
-from skyward.spi.provider import LaunchRequest, PoolIdentity, Session
+from skyward.spi.provider import Belongings, LaunchRequest, PoolIdentity, Session
 from skyward.testing.conformance._kit import Broken, check
 
 if TYPE_CHECKING:
     from skyward.testing.conformance._account import Account
 
-__all__ = ["Guarded", "asked", "living"]
+__all__ = ["Guarded", "asked", "attempted", "living"]
 
 _CLOSED_SET = (Unavailable, QuotaExceeded, AuthenticationFailed, Transient)
 _ATTEMPTS = 4
@@ -37,6 +37,18 @@ async def asked[T](what: str, call: Callable[[], Awaitable[T]], patience: float)
                 raise
             await asyncio.sleep(1.0 if error.retry_after is None else error.retry_after)
     raise AssertionError("unreachable")
+
+
+async def attempted[T](what: str, call: Callable[[], Awaitable[T]], patience: float) -> T | ProviderError:
+    """Await one call of a provider, once. What it raises of the closed set is returned.
+
+    Raises:
+        Broken: as of `asked`.
+    """
+    try:
+        return await _once(what, call, patience)
+    except ProviderError as error:
+        return error
 
 
 async def _once[T](what: str, call: Callable[[], Awaitable[T]], patience: float) -> T:
@@ -95,6 +107,15 @@ class Guarded:
         self._account.remember(self.identity, machines)
         return machines
 
+    async def attempt(self, request: LaunchRequest) -> list[Instance] | ProviderError:
+        """Buy, without a second try. What it raised of the closed set is returned."""
+        answer = await attempted("launch", lambda: self.raw.launch(request), self._account.patience)
+        if isinstance(answer, ProviderError):
+            return answer
+        machines = _list(answer, Instance, "launch")
+        self._account.remember(self.identity, machines)
+        return machines
+
     async def describe(self, ids: Collection[str]) -> dict[str, Instance]:
         """The present state."""
         answer = cast("object", await self._ask("describe", lambda: self.raw.describe(list(ids))))
@@ -117,6 +138,13 @@ class Guarded:
     async def list_owned(self, pool_id: str | None) -> list[Instance]:
         """Find machines."""
         return _list(await self._ask("list_owned", lambda: self.raw.list_owned(pool_id)), Instance, "list_owned")
+
+    async def list_left(self, pool_id: str | None) -> list[Instance]:
+        """Find what pools have left beside machines; nothing, where the session has no such things."""
+        raw = self.raw
+        if not isinstance(raw, Belongings):
+            return []
+        return _list(await self._ask("list_left", lambda: raw.list_left(pool_id)), Instance, "list_left")
 
     async def close(self) -> None:
         """Close."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 from skyward._reactor import Reactor, SocketLink
 from skyward.model.instance import Instance, InstanceState
@@ -15,7 +16,7 @@ from skyward.testing.conformance._kit import Broken, check, skip
 from skyward.testing.conformance._plain import is_plain
 from skyward.testing.conformance._rules import ProviderRules, needs, on_loop
 
-__all__ = ["MachineRules", "check_deadline"]
+__all__ = ["UNKNOWN", "MachineRules", "check_deadline", "no_links"]
 
 UNKNOWN = "conformance-no-such-machine"
 
@@ -131,12 +132,9 @@ class MachineRules(ProviderRules):
     async def test_a_running_machine_has_a_road(self, account: Account) -> None:
         session = await account.open()
         [machine] = await account.running(session, await account.launch(session, 0))
-        wire = _NoLinks("conformance-io")
-        try:
+        with no_links() as wire:
             await self._look_at_road(account, session, machine, wire)
             self._look_at_lookout(session, machine)
-        finally:
-            wire.close()
 
     async def _look_at_road(self, account: Account, session: Guarded, machine: Instance, wire: Wire) -> None:
         try:
@@ -169,6 +167,7 @@ class MachineRules(ProviderRules):
 
     @on_loop
     async def test_a_machine_ends_itself_at_its_deadline(self, account: Account) -> None:
+        needs(account.provider, "self_termination")
         if (life := self.short_life) is None:
             skip("short_life is not set")
         session = await account.open(account.identity(life=life, lease=None))
@@ -185,6 +184,7 @@ class MachineRules(ProviderRules):
 
     @on_loop
     async def test_a_machine_ends_itself_when_its_lease_runs_out(self, account: Account) -> None:
+        needs(account.provider, "self_termination")
         if (lease := self.short_lease) is None:
             skip("short_lease is not set")
         session = await account.open(account.identity(life=3600.0 + lease, lease=lease))
@@ -207,6 +207,16 @@ class _NoLinks(Reactor):
         """Refuse: nothing is connected here."""
         del connection, receiver
         raise ConnectionError("no link is opened here")
+
+
+@contextlib.contextmanager
+def no_links() -> Generator[Wire]:
+    """A wire to give to a road that nothing is opened on."""
+    wire = _NoLinks("conformance-io")
+    try:
+        yield wire
+    finally:
+        wire.close()
 
 
 def _ids(machines: Iterable[Instance]) -> list[str]:
