@@ -44,8 +44,8 @@ class _Unclear:
 class RestClient:
     """A vendor's REST API, for one session. All its methods belong to one event loop at a time.
 
-    Whatever it raises is a `ProviderError`, names the vendor, the question without its query, and the vendor's own words,
-    cut, with credentials struck out.
+    Whatever it raises is a `ProviderError`, names the vendor, the question without its query, and the vendor's own
+    words, cut, with credentials struck out.
 
     Args:
         vendor: its name in messages: ``"RunPod"``.
@@ -53,8 +53,8 @@ class RestClient:
         authorize: gives the headers of each request, such as `bearer`; see `Authorize`. Where it has ``renew`` as well,
             that is awaited after a 401, and the request sent once more.
         explain: the vendor's own reading of answers, see `Explain`. It is asked about every answer, 2xx included. For a
-            request that creates, `Unavailable`, `QuotaExceeded` and `AuthenticationFailed` of a 5xx say for certain that
-            it had no effect; any other reading of one leaves that open.
+            request that creates, `Unavailable`, `QuotaExceeded` and `AuthenticationFailed` of a 5xx say for certain
+            that it had no effect; any other reading of one leaves that open.
         paces: the vendor's published limits, which all pools of this process keep together.
         timeout: seconds that one request may take.
         patience: seconds for which a question is repeated.
@@ -150,8 +150,8 @@ class RestClient:
             path: below the endpoint; an id in it is to be quoted: ``f"/pods/{quote(id, safe='')}"``.
             params: the query, without those that are ``None``.
             body: what is sent as JSON.
-            into: what the body is made into: an attrs class, ``list`` of it, ``str``, ...; see `structured`. `Answer` is
-                the whole answer. ``None`` for the body as it is.
+            into: what the body is made into: an attrs class, ``list`` of it, ``str``, ...; see `structured`. `Answer`
+                is the whole answer. ``None`` for the body as it is.
             absent: returned in the place of an error when the vendor answers 404 or 410.
 
         Raises:
@@ -202,8 +202,8 @@ class RestClient:
             query = {**(params or {}), **more}
             if query in asked or len(asked) >= _MOST_PAGES:
                 raise ProviderError(
-                    f"{self.vendor} answers {method} {path} with pages that do not end, after {len(asked)} of them: its "
-                    "API may have changed"
+                    f"{self.vendor} answers {method} {path} with pages that do not end, after {len(asked)} of them: "
+                    "its API may have changed"
                 )
             asked.append(query)
             page = await self.ask(method, path, params=query, body=body)
@@ -231,9 +231,9 @@ class RestClient:
     ) -> T:
         """Have something made, once.
 
-        It is sent again only when it is certain that it had no effect: no connection came about, or the answer is 429. A
-        refusal is raised. After any other failure (the connection broke, no answer in time, 5xx, an answer that cannot
-        be read) it is looked for.
+        It is sent again only when it is certain that it had no effect: no connection came about, or the answer is 429.
+        A refusal is raised. After any other failure (the connection broke, no answer in time, 5xx, an answer that
+        cannot be read) it is looked for.
 
         Args:
             method: as of `ask`.
@@ -262,9 +262,10 @@ class RestClient:
             if error is not None:
                 raise error
             try:
-                return self._made(sent, into)
+                made: T = self._made(sent, into)
             except ProviderError as misfit:
                 return _Unclear(str(misfit))
+            return made
 
         outcome = await self.waits.persistently(attempt, self._patience)
         return await self._found(outcome.why, find) if isinstance(outcome, _Unclear) else outcome

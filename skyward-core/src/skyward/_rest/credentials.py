@@ -59,7 +59,7 @@ def checked(headers: Mapping[str, str], vendor: str, remedy: str) -> dict[str, s
     for name, value in headers.items():
         if not value.isascii() or not value.isprintable() or not value.strip():
             raise AuthenticationFailed(
-                f"the credentials for {vendor} cannot be sent: the header {name} would be empty or have characters other "
-                "than printable ASCII ones" + (f"; {remedy}" if remedy else "")
+                f"the credentials for {vendor} cannot be sent: the header {name} would be empty or have characters "
+                "other than printable ASCII ones" + (f"; {remedy}" if remedy else "")
             )
     return dict(headers)

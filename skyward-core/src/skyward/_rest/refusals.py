@@ -1,4 +1,4 @@
-"""What a vendor's refusal means, as one of the contract's errors, where the vendor's own package does not know better."""
+"""What a refusal means, as one of the contract's errors, where the vendor's own package does not know better."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AGAIN = frozenset({408, 425, 429, 499})
 _NEVER = frozenset({501, 505})
 
 
-def refusal(answer: Answer, vendor: str, said: str, remedy: str, pause: float | None) -> ProviderError:
+def refusal(answer: Answer, vendor: str, said: str, remedy: str, pause: float | None) -> ProviderError:  # noqa: PLR0911  a table
     """The error for a status that is no success.
 
     Args:
@@ -41,7 +41,7 @@ def refusal(answer: Answer, vendor: str, said: str, remedy: str, pause: float | 
         return Transient(f"{vendor} failed and answers {tail}", retry_after=pause)
     if 300 <= status < 400:
         return ProviderError(
-            f"{vendor} answers {question} with {status}, that it is elsewhere, where no credentials are sent: check the "
-            "endpoint"
+            f"{vendor} answers {question} with {status}, that it is elsewhere, where no credentials are sent: check "
+            "the endpoint"
         )
     return ProviderError(f"{vendor} refuses {tail}")

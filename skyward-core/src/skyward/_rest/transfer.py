@@ -9,6 +9,7 @@ import json
 import os
 import ssl
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -85,13 +86,14 @@ class Transfer:
             return Silence(sent=False, why="its session is closed", passing=False)
         client = self._opened()
         content = None if question.body is None else json.dumps(question.body, allow_nan=False).encode()
+        params: dict[str, Any] = {name: value for name, value in question.params.items() if value is not None}
         kind = {} if content is None else {"Content-Type": "application/json"}
         try:
             async with asyncio.timeout(self._timeout):
                 response = await client.request(
                     question.method,
                     self._endpoint + question.path,
-                    params={name: value for name, value in question.params.items() if value is not None} or None,  # type: ignore[arg-type]  # what a query can have
+                    params=params or None,
                     content=content,
                     headers={**kind, **headers},
                 )
@@ -102,9 +104,7 @@ class Transfer:
         except (httpx.HTTPError, httpx.StreamError) as error:
             return Silence(sent=True, why=_why(error))
         except RuntimeError as error:  # httpx's word for a client that was closed meanwhile
-            if not self._closed:
-                raise
-            return Silence(sent=True, why=_why(error), passing=False)
+            return self._closed_meanwhile(error)
         return Answer(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
@@ -112,6 +112,11 @@ class Transfer:
             method=question.method,
             path=question.path,
         )
+
+    def _closed_meanwhile(self, error: RuntimeError) -> Silence:
+        if not self._closed:
+            raise error
+        return Silence(sent=True, why=_why(error), passing=False)
 
     def _opened(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()

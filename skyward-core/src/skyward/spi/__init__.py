@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from skyward._asking import shielded
     from skyward._cache import building, cache_folder
     from skyward._client import client_lives
-    from skyward._rest import Answer, Authorize, Explain, Pace, RestClient, bearer
+    from skyward._rest import (
+        Answer,
+        Authorize,
+        Explain,
+        MachineLabel,
+        Order,
+        Pace,
+        RestClient,
+        RestSession,
+        bearer,
+    )
     from skyward._ssh import SshTransport, new_key_pair
     from skyward._surroundings import Surroundings, client_surroundings, is_this_machine
     from skyward.model.bootstrap import Step
@@ -52,7 +62,17 @@ else:
         "skyward._asking": ("shielded",),
         "skyward._cache": ("building", "cache_folder"),
         "skyward._client": ("client_lives",),
-        "skyward._rest": ("Answer", "Authorize", "Explain", "Pace", "RestClient", "bearer"),
+        "skyward._rest": (
+            "Answer",
+            "Authorize",
+            "Explain",
+            "MachineLabel",
+            "Order",
+            "Pace",
+            "RestClient",
+            "RestSession",
+            "bearer",
+        ),
         "skyward._ssh": ("SshTransport", "new_key_pair"),
         "skyward._surroundings": ("Surroundings", "client_surroundings", "is_this_machine"),
         "skyward.model.bootstrap": ("Step",),
@@ -101,9 +121,11 @@ __all__ = [
     "KeyPair",
     "LaunchRequest",
     "Link",
+    "MachineLabel",
     "Market",
     "Mount",
     "Offer",
+    "Order",
     "Pace",
     "PhaseReport",
     "PoolIdentity",
@@ -112,6 +134,7 @@ __all__ = [
     "ProviderView",
     "Receiver",
     "RestClient",
+    "RestSession",
     "S3Credentials",
     "Selector",
     "SelectorDescriptor",

@@ -1,0 +1,71 @@
+"""Ending machines: all of those that can be, whatever befalls one, and until the vendor says that they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from skyward._rest.known import exists
+from skyward._rest.launching import most_telling
+from skyward.errors import Transient
+
+if TYPE_CHECKING:
+    from skyward._rest.session import RestSession
+
+__all__ = ["end"]
+
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+
+
+async def end(session: RestSession[Any], ids: Sequence[str]) -> None:
+    """End machines and remove belongings; see `RestSession.terminate`."""
+    names = list(dict.fromkeys(ids))
+    own = {name: session.identity.pool_id for name in names if name in session.known}
+    strange = [name for name in names if name not in own]
+    # What is no pool's is left alone, whoever asks for it.
+    found = await session.describe(strange) if strange else {}
+    there = {name: each.pool_id for name, each in found.items() if exists(each)} | own
+
+    failures = await _delete(session, list(there))
+    asked = [name for name in there if name not in failures]
+    session.known.ending(asked)
+    left = await _left(session, asked)
+    session.known.forget(name for name in asked if name not in left)
+    problems: list[BaseException] = [*failures.values()]
+    if left:
+        problems.append(Transient(f"{session.rest.vendor} was asked to end {', '.join(left)}, and still has it"))
+    for pool_id in sorted(set(there.values())):
+        try:
+            await session.clear(pool_id)
+        except Exception as error:  # noqa: BLE001  raised below, after the others had their turn
+            problems.append(error)
+    if problems:
+        raise most_telling(problems)
+
+
+async def _delete(session: RestSession[Any], names: Sequence[str]) -> dict[str, BaseException]:
+    """Ask for the end of each; what failed."""
+    turn = asyncio.Semaphore(session.width)
+
+    async def one(name: str) -> None:
+        async with turn:
+            await session._delete(name)
+
+    outcomes = await asyncio.gather(*map(one, names), return_exceptions=True)
+    return {name: each for name, each in zip(names, outcomes, strict=True) if isinstance(each, BaseException)}
+
+
+async def _left(session: RestSession[Any], names: Sequence[str]) -> list[str]:
+    """Those that are still there when patience has run out."""
+    waits = session.rest.waits
+    until, left, looks = waits.now() + session.settle, list(names), 0
+    while left:
+        found = await session.describe(left)
+        left = [name for name in left if name in found and exists(found[name])]
+        pause = _PAUSES[min(looks, len(_PAUSES) - 1)]
+        if not left or waits.now() + pause > until:
+            break
+        await waits.sleep(pause)
+        looks += 1
+    return left

@@ -1,0 +1,88 @@
+"""What a session knows of the machines that it has launched, beside what the vendor says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from attrs import evolve
+
+from skyward.model.instance import Instance, InstanceState
+
+__all__ = ["BILLED", "Known", "exists"]
+
+BILLED = "billed"
+"""In ``Instance.details``, and true: a machine that is `GONE` for its pool, and exists and costs until it is ended."""
+_UNSEEN = 60.0
+"""Seconds in which a vendor may not list yet a machine that it has just made."""
+
+
+def exists(machine: Instance) -> bool:
+    """Whether there is something to end."""
+    return machine.state is not InstanceState.GONE or machine.details.get(BILLED) is True
+
+
+class Known:
+    """The machines of one session.
+
+    Args:
+        now: tells the time in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._launched: dict[str, Instance] = {}
+        self._unseen: dict[str, float] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._launched
+
+    def __bool__(self) -> bool:
+        return bool(self._launched)
+
+    def note(self, machine: Instance) -> None:
+        """A machine was launched just now."""
+        self._launched[machine.id] = machine
+        self._unseen[machine.id] = self._now() + _UNSEEN
+
+    def ending(self, names: Iterable[str]) -> None:
+        """From now on the vendor's word alone counts for these."""
+        for name in names:
+            self._unseen.pop(name, None)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """These are gone."""
+        for name in names:
+            self._unseen.pop(name, None)
+            self._launched.pop(name, None)
+
+    def move(self, name: str, deadline: float) -> None:
+        """The deadline of a machine was moved."""
+        if name in self._launched:
+            self._launched[name] = evolve(self._launched[name], deadline=deadline)
+
+    def told(self, machine: Instance) -> Instance | None:
+        """A machine as the vendor tells of it, completed; ``None`` for a stranger's."""
+        self._unseen.pop(machine.id, None)
+        launched = self._launched.get(machine.id)
+        if launched is not None:
+            machine = evolve(machine, node=launched.node, offer=launched.offer)
+            if not machine.pool_id:
+                machine = evolve(
+                    machine,
+                    pool_id=launched.pool_id,
+                    deadline=launched.deadline,
+                    owner=launched.owner,
+                    client=launched.client,
+                    details={**launched.details, **machine.details},
+                )
+        if not machine.pool_id:
+            return None
+        if machine.state is InstanceState.RUNNING and not machine.ip:
+            machine = evolve(machine, state=InstanceState.PENDING)
+        return machine
+
+    def untold(self, names: Iterable[str] | None = None) -> list[Instance]:
+        """Those of these machines, or of all, that the vendor need not know yet."""
+        now = self._now()
+        self._unseen = {name: until for name, until in self._unseen.items() if now < until}
+        return [self._launched[name] for name in self._unseen if names is None or name in names]
