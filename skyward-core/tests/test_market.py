@@ -21,6 +21,7 @@ from skyward.errors import (
     Transient,
     Unavailable,
 )
+from skyward.spi import Capabilities
 
 pytestmark = pytest.mark.usefixtures("own_ledgers")
 
@@ -51,6 +52,17 @@ async def test_all_providers_are_asked_at_the_same_time() -> None:
     await journey.road.provision()
     assert loop.time() < 25
     await journey.road.destroy()
+
+
+@virtually
+async def test_machines_that_cannot_end_themselves_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    lasting = FakeProvider("Lasting", capabilities=Capabilities(spot=True, self_termination=False))
+    journey = Journey(lasting, FakeProvider("Passing"), nodes=2)
+    await journey.road.provision()
+    lasting.lose(0)  # another one is bought there
+    await journey.road.destroy()
+    assert caplog.text.count("cannot end themselves") == 1
+    assert "machines of Lasting cannot end themselves: if this process is killed, they cost" in caplog.text
 
 
 @pytest.mark.parametrize("method", ["open", "offers"])

@@ -43,6 +43,16 @@ ANSWER_LIMIT = 30.0
 Then the others go on without it."""
 
 
+def _warn_of_survivors(provider: Provider) -> None:
+    """Tell of machines that nobody would end if this process were killed."""
+    if not provider.capabilities.self_termination:
+        _log.warning(
+            "machines of %s cannot end themselves: if this process is killed, they cost money until `skyward reap` is "
+            "run",
+            provider.name,
+        )
+
+
 @frozen
 class Identify:
     """Makes the identity that a pool has towards one provider."""
@@ -120,6 +130,7 @@ class Market:
             if isinstance(outcome, Seller):
                 self.sellers.append(outcome)
                 self._answers.append((provider.name, f"{len(outcome.offers)} fitting offer(s)", outcome))
+                _warn_of_survivors(provider)
             else:
                 failures.append(outcome)
                 self._answers.append((provider.name, said(outcome), None))
