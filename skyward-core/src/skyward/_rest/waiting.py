@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
 from skyward import _clock
 from skyward.errors import Transient
@@ -40,7 +40,7 @@ class Waits:
         A pause is ``Transient.retry_after``, or else grows from half a second to eight.
         """
         end = self.now() + patience
-        growing = wait_exponential_jitter(initial=_FIRST, max=_LONGEST, jitter=_JITTER)
+        growing = wait_exponential(multiplier=_FIRST, max=_LONGEST) + wait_random(0, _JITTER)
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome is not None else None
