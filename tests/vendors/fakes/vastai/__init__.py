@@ -7,4 +7,6 @@ from .market import Ask, Market
 from .server import KEY, VastAIServer, throttled
 from .vendor import VastAIVendor
 
-__all__ = ["KEY", "Ask", "Instance", "Market", "VastAIServer", "VastAIVendor", "throttled"]
+Fake = VastAIServer
+
+__all__ = ["KEY", "Ask", "Fake", "Instance", "Market", "VastAIServer", "VastAIVendor", "throttled"]

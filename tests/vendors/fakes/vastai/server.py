@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from fakes.machines import FakeMachines
 from fakes.server import Refusal, Reply, Request, VendorServer, route
 
 from .instances import DEAD, Instance
@@ -63,7 +64,8 @@ class VastAIServer(VendorServer):
 
     schema = published()
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, machines: FakeMachines) -> None:
+        self.machines = machines
         self.market = Market()
         self.credit = 25.0
         self.looks = 1
@@ -74,7 +76,7 @@ class VastAIServer(VendorServer):
         self._given: list[str] = [KEY]
         self._lists: dict[int, int] = {}
         self._next = 5_000_000
-        super().__init__(address)
+        super().__init__(machines.address)
         for label in (None, "skyward", "train-resnet"):
             self._rent(
                 Ask(id=9000 + len(self.instances), machine_id=900, listed=False),
@@ -83,6 +85,10 @@ class VastAIServer(VendorServer):
             )
 
     # ---- who asks
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {"SKYWARD_VASTAI_ENDPOINT": self.endpoint, "VAST_API_KEY": KEY}
 
     def authorize(self, request: Request) -> Reply | None:
         token = request.bearer or request.query.get("api_key", "")
@@ -143,7 +149,7 @@ class VastAIServer(VendorServer):
             raise _refused(410, "no_such_ask", f"error 410/3907: {_GONE.format(number)} no longer available.")
         instance = self._rent(ask, asked)
         if gone:  # what few expect: it exists, is billed for its disk, and waits until it can run
-            instance.actual = "stopped"
+            self._stop(instance, "stopped")
         return Reply(body={"success": True, "new_contract": instance.id, "instance_api_key": instance.key})
 
     def _check(self, ask: Ask, asked: Mapping[str, Any]) -> None:
@@ -189,15 +195,24 @@ class VastAIServer(VendorServer):
         elif self.slow:
             self.slow -= 1
             made.looks += 4
-        self.begin(made)
+        self._begin(made)
         return made
 
-    def begin(self, instance: Instance) -> None:
-        """Have its machine started. Here it is pretended: nothing listens at its port."""
-        instance.address = ("127.0.0.1", 9)
-
-    def finish(self, instance: Instance) -> None:
-        """Have its machine ended."""
+    def _begin(self, made: Instance) -> None:
+        """Have its container started, behind some port of its host. The keys that are attached later get in, too."""
+        environment = {
+            "CONTAINER_ID": str(made.id),
+            "CONTAINER_API_KEY": made.key,
+            "VAST_CONTAINERLABEL": f"C.{made.id}",
+        }
+        machine = self.machines.start(
+            str(made.id),
+            onstart=made.onstart or "",
+            env=environment,
+            port=20_000 + made.id % 20_000,
+            ended=lambda name: self.die(int(name)),
+        )
+        made.address = (machine.host, machine.port)
 
     # ---- instances
 
@@ -261,7 +276,7 @@ class VastAIServer(VendorServer):
         instance = self._named(request)
         del self.instances[instance.id]
         instance.ask.rented = None
-        self.finish(instance)
+        self.machines.end(str(instance.id))
         return Reply(body={"success": True, "msg": "Instance destroyed successfully"})
 
     @route("POST", "/api/v0/instances/{id}/ssh")
@@ -271,6 +286,8 @@ class VastAIServer(VendorServer):
             raise _refused(400, "invalid_args", "Invalid SSH key")
         if key not in instance.keys:
             instance.keys.append(key)
+            if instance.ours:
+                self.machines[str(instance.id)].authorize(key)
         return Reply(body={"success": True, "msg": "SSH key attached successfully"})
 
     def _named(self, request: Request, *, must: bool = True) -> Any:
@@ -290,7 +307,7 @@ class VastAIServer(VendorServer):
     def _stop(self, instance: Instance, actual: str, *, intended: str = "running") -> None:
         assert actual in DEAD
         instance.actual, instance.intended = actual, intended
-        self.finish(instance)
+        self.machines.end(str(instance.id))
 
     def outbid(self, number: int) -> None:
         """Somebody bids more: its container ends, its disk stays and is billed."""
@@ -301,7 +318,8 @@ class VastAIServer(VendorServer):
     def die(self, number: int, actual: str = "exited") -> None:
         """Its container ends by itself, or its host is out of reach."""
         with self.lock:
-            self._stop(self.instances[number], actual)
+            if number in self.instances:
+                self._stop(self.instances[number], actual)
 
     @property
     def ours(self) -> list[Instance]:

@@ -1,0 +1,48 @@
+"""The rules of every provider, with the Vast.ai of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from fakes.vastai import VastAIServer, VastAIVendor
+
+from skyward import Accelerator, Image
+from skyward.spi import ComputeSpec, PoolIdentity
+from skyward.testing import ProviderConformance, Vendor, deviates
+from skyward_vastai import VastAI
+
+
+@pytest.mark.slow
+class TestVastAI(ProviderConformance):
+    patience = 60.0
+    longest_pause = 0.2
+    cancellations = 4
+
+    @pytest.fixture(autouse=True)
+    def _server(self, vastai_api: VastAIServer, hurried: object) -> None:
+        self.server = vastai_api
+        self.fake = VastAIVendor(vastai_api)
+
+    @pytest.fixture
+    def provider(self) -> VastAI:
+        return VastAI()
+
+    def spec(self) -> ComputeSpec:
+        return ComputeSpec(nodes=2, image=Image(), accelerator=Accelerator("RTX-4090"))
+
+    def vendor(self) -> Vendor:
+        return self.fake
+
+    @deviates("each offer of Vast.ai's is one machine, so that no order brings a part of what was asked for")
+    def test_a_partial_launch_loses_none_of_those_that_came(
+        self, provider: VastAI, identity: Callable[..., PoolIdentity]
+    ) -> None:
+        async def capacities() -> set[int | None]:
+            session = await provider.open(identity())
+            try:
+                return {offer.capacity for offer in await session.offers(self.spec())}
+            finally:
+                await session.close()
+
+        assert self.run(capacities()) == {1}
