@@ -46,6 +46,7 @@ class Answer:
         body: the JSON, as Python has it; text where it is none; ``None`` where there is nothing. May hold secrets.
         method: of the question.
         path: of the question.
+        words: what the vendor says to people, in one line, cut and without credentials: fit for a message.
     """
 
     status: int
@@ -53,11 +54,7 @@ class Answer:
     body: object = field(default=None, repr=False)
     method: str = ""
     path: str = ""
-
-    @property
-    def words(self) -> str:
-        """What the vendor says to people, as far as it can be told; not cut, and secrets not struck out."""
-        return words(self.body)
+    words: str = ""
 
     @property
     def code(self) -> str:

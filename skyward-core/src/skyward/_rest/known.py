@@ -32,12 +32,10 @@ class Known:
         self._now = now
         self._launched: dict[str, Instance] = {}
         self._unseen: dict[str, float] = {}
+        self._moved: dict[str, tuple[float, float]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._launched
-
-    def __bool__(self) -> bool:
-        return bool(self._launched)
 
     def note(self, machine: Instance) -> None:
         """A machine was launched just now."""
@@ -54,9 +52,11 @@ class Known:
         for name in names:
             self._unseen.pop(name, None)
             self._launched.pop(name, None)
+            self._moved.pop(name, None)
 
     def move(self, name: str, deadline: float) -> None:
-        """The deadline of a machine was moved."""
+        """The deadline of a machine was moved just now, which its label may not tell yet."""
+        self._moved[name] = (self._now() + _UNSEEN, deadline)
         if name in self._launched:
             self._launched[name] = evolve(self._launched[name], deadline=deadline)
 
@@ -77,6 +77,9 @@ class Known:
                 )
         if not machine.pool_id:
             return None
+        until, deadline = self._moved.get(machine.id, (0.0, None))
+        if self._now() < until:
+            machine = evolve(machine, deadline=deadline)
         if machine.state is InstanceState.RUNNING and not machine.ip:
             machine = evolve(machine, state=InstanceState.PENDING)
         return machine

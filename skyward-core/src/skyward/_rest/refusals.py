@@ -15,17 +15,15 @@ _AGAIN = frozenset({408, 425, 429, 499})
 _NEVER = frozenset({501, 505})
 
 
-def refusal(answer: Answer, vendor: str, said: str, remedy: str, pause: float | None) -> ProviderError:  # noqa: PLR0911  a table
+def refusal(answer: Answer, vendor: str, remedy: str) -> ProviderError:  # noqa: PLR0911  a table
     """The error for a status that is no success.
 
     Args:
         answer: with the status.
         vendor: its name.
-        said: its words, fit for a message.
         remedy: which variable or file to set.
-        pause: seconds that it asks to be left alone.
     """
-    status, question = answer.status, f"{answer.method} {answer.path}"
+    status, said, question = answer.status, answer.words, f"{answer.method} {answer.path}"
     tail = f"{question} with {status}" + (f": {said}" if said else "")
     if status in (401, 403):
         return AuthenticationFailed(f"{vendor} refuses {tail}" + (f"; {remedy}" if remedy else ""))
@@ -36,9 +34,9 @@ def refusal(answer: Answer, vendor: str, said: str, remedy: str, pause: float | 
             f"{vendor} does not know what {question} asks for ({status})" + (f": {said}" if said else "")
         )
     if status == 429:
-        return Transient(f"{vendor} has had too many requests and answers {tail}", retry_after=pause)
+        return Transient(f"{vendor} has had too many requests and answers {tail}")
     if status in _AGAIN or (status >= 500 and status not in _NEVER):
-        return Transient(f"{vendor} failed and answers {tail}", retry_after=pause)
+        return Transient(f"{vendor} failed and answers {tail}")
     if 300 <= status < 400:
         return ProviderError(
             f"{vendor} answers {question} with {status}, that it is elsewhere, where no credentials are sent: check "

@@ -44,10 +44,15 @@ class Secrets:
 
     def cut(self, text: str) -> str:
         """The same in one line, of `LONGEST` characters at most."""
-        line = " ".join(self.strip_controls(self.strike(text)).split())
+        line = " ".join(_printable(self.strike(text)).split())
         return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
-    @staticmethod
-    def strip_controls(text: str) -> str:
-        """The text without characters that would steer a terminal."""
-        return "".join(each if each.isprintable() else " " for each in text)
+    def clean(self, text: str) -> str:
+        """The same of a whole message, of which a vendor's words are a part: four times as long at most."""
+        line = _printable(self.strike(text))
+        return line if len(line) <= 4 * LONGEST else line[: 4 * LONGEST - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    """The text without characters that would steer a terminal."""
+    return "".join(each if each.isprintable() else " " for each in text)

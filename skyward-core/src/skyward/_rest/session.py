@@ -7,28 +7,27 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from attrs import evolve
 
 from skyward._asking import all_of, shielded, together
 from skyward._rest.client import RestClient
 from skyward._rest.ending import end
+from skyward._rest.keys import Keys
 from skyward._rest.known import Known, exists
 from skyward._rest.label import LABEL, MachineLabel
 from skyward._rest.launching import launch
 from skyward._rest.order import Order
+from skyward._rest.reaching import road
 from skyward.errors import ProviderError
 from skyward.model.first_boot import NODE_FOLDER, first_boot_script
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec
-from skyward.model.ssh import KeyPair, SshAddress
+from skyward.model.ssh import KeyPair
 from skyward.spi.provider import LaunchRequest, PoolIdentity, Provider
 from skyward.spi.transport import Transport, Wire
-
-if TYPE_CHECKING:
-    from skyward._ssh import SshTransport
 
 __all__ = ["RestSession"]
 
@@ -59,6 +58,8 @@ class RestSession[S: Provider](ABC):
 
     width: ClassVar[int] = 8
     """Machines that are made, or ended, at the same time."""
+    singly: ClassVar[int] = 1
+    """So many machines are looked at one by one, if ``_look`` can do that; more, by a list of all."""
     settle: ClassVar[float] = 30.0
     """Seconds for which ``terminate`` waits for the vendor's word that machines are gone."""
     injects_host_keys: ClassVar[bool] = False
@@ -72,14 +73,12 @@ class RestSession[S: Provider](ABC):
         self.rest = rest
         self.user = user
         self.known = Known(rest.waits.now)
-        self._key: KeyPair | None = None
-        self._host_keys: dict[str, str] = {}
+        self.keys = Keys(identity.pool_id, rest.hide)
         self._belongings = asyncio.Lock()
         self._orders = 0
         self._prepared = False
         self._dirty = False
         self._closed = False
-        rest.hide(identity.token.hex())
 
     # ---- what a vendor's class says
 
@@ -121,7 +120,10 @@ class RestSession[S: Provider](ABC):
         return machine
 
     async def _prepare(self) -> None:  # noqa: B027  few have anything to do here
-        """Make what machines of this pool need beside them. Called before the first one; again after it failed."""
+        """Make what machines of this pool need beside them, such as its public key (`key`) in the account.
+
+        Called before the first one, and again after it failed or `_clear` has removed what it made.
+        """
 
     async def _clear(self, pool_id: str) -> None:  # noqa: B027  as above
         """Remove what a pool has beside machines, of which it has none any more. What is gone is no error."""
@@ -148,15 +150,14 @@ class RestSession[S: Provider](ABC):
 
     async def order(self, request: LaunchRequest, node: int) -> Order:
         """What to make for a node."""
-        key = await self.key()
-        host_key = await self._new_key(f"node {node} of {self.identity.pool_id}") if self.injects_host_keys else None
+        host_key = await self.keys.of_host(node) if self.injects_host_keys else None
         deadline = self.identity.deadline
         lifetime = None if deadline is None else max(deadline - self.rest.waits.clock.time(), 1.0)
         return Order(
             offer=request.offer,
             node=node,
             label=MachineLabel.of(self.identity, node),
-            key=key,
+            key=await self.key(),
             host_key=host_key,
             script=self._switch(lifetime),
             spec=request.spec,
@@ -164,25 +165,14 @@ class RestSession[S: Provider](ABC):
         )
 
     async def key(self) -> KeyPair:
-        """The key pair of the pool's client, which is made when it is needed first."""
-        if self._key is None:
-            made = await self._new_key(f"skyward {self.identity.pool_id}")
-            if self._key is None:  # still
-                self._key = made
-        return self._key
-
-    async def _new_key(self, comment: str) -> KeyPair:
-        from skyward._ssh import new_key_pair
-
-        made = await asyncio.to_thread(new_key_pair, comment)
-        self.rest.hide(made.private)
-        return made
+        """The key pair of the pool's client, for ``_prepare``."""
+        return await self.keys.of_client()
 
     def note(self, machine: Instance, order: Order) -> None:
         """A machine was made."""
         self.known.note(machine)
         if order.host_key is not None:
-            self._host_keys[machine.id] = order.host_key.public
+            self.keys.hosts[machine.id] = order.host_key.public
 
     @contextlib.asynccontextmanager
     async def needed(self) -> AsyncGenerator[None]:
@@ -204,8 +194,7 @@ class RestSession[S: Provider](ABC):
         """The present state of machines and belongings; what bears no label of a pool is left out."""
         names = list(dict.fromkeys(ids))
         alone = type(self)._look is not RestSession._look
-        machines = [name for name in names if "/" not in name]
-        listing = len(machines) > 1 or (machines and not alone)
+        listing = sum("/" not in name for name in names) > (self.singly if alone else 0)
         listed = {each.id: each for each in await self._machines()} if listing else {}
         # What a list leaves out may be there all the same.
         missing = [name for name in names if name not in listed] if alone else []
@@ -269,24 +258,7 @@ class RestSession[S: Provider](ABC):
 
     def transport(self, instance: Instance, wire: Wire, /) -> Transport:
         """SSH to the address, and to the port of ``details["port"]`` if it has one."""
-        from skyward._ssh import SshTransport
-
-        port = instance.details.get("port")
-        address = SshAddress(
-            host=instance.ip or "",
-            port=port if isinstance(port, int) else None,
-            username=self.user,
-            host_key=self._host_keys.get(instance.id),
-            key=self._key,
-        )
-
-        async def ended() -> bool:
-            found = (await self.describe([instance.id])).get(instance.id)
-            return found is None or found.state is InstanceState.GONE
-
-        road = {"folder": self.folder, "ended": ended, **self._road(instance)}
-        made: SshTransport = SshTransport(f"node {instance.node} ({instance.id})", address, self.identity, wire, **road)
-        return made
+        return road(self, instance, wire)
 
     async def close(self) -> None:
         """Remove what this pool has beside machines, if it has none any more, and let go of the account."""

@@ -121,10 +121,12 @@ class Transfer:
     def _opened(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
+            # What has not been sent by then is known not to have been, before the whole runs out of time.
+            early = self._timeout / 4
             self._loop = loop
             self._client = httpx.AsyncClient(
                 verify=_trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
-                timeout=httpx.Timeout(self._timeout, connect=min(_CONNECT, self._timeout)),
+                timeout=httpx.Timeout(self._timeout, connect=min(_CONNECT, early), pool=early),
                 limits=httpx.Limits(max_connections=16, max_keepalive_connections=8),
                 headers={"Accept": "application/json", "User-Agent": "skyward"},
                 follow_redirects=False,
@@ -156,7 +158,7 @@ def _body(response: httpx.Response) -> object:
         return None
     try:
         return json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return response.text
 
 
