@@ -5,4 +5,7 @@ from __future__ import annotations
 from .server import DigitalOceanServer
 from .vendor import DigitalOceanVendor
 
-__all__ = ["DigitalOceanServer", "DigitalOceanVendor"]
+__all__ = ["DigitalOceanServer", "DigitalOceanVendor", "Fake"]
+
+Fake = DigitalOceanServer
+"""What the fixtures make."""

@@ -70,7 +70,7 @@ class Account(VendorServer):
         self.schema = Schema.load(
             "do_subset_openapi.json",
             patch=_patched,
-            unknown=("DELETE /v2/tags/*", "* /v2/tags/*/resources", "GET /v2/vpcs/*"),
+            unknown=("* /v2/tags/*", "GET /v2/vpcs/*"),
         )
         self.token = f"dop_v1_{secrets.token_hex(32)}"
         self.page_limit = 200
@@ -180,6 +180,12 @@ class Account(VendorServer):
             return refusal(422, "SSH Key is already in use on your account")
         return Reply(201, {"ssh_key": self.key(str(request.body["name"]), public)})
 
+    @route("GET", "/v2/account/keys/{id}")
+    def get_key(self, request: Request) -> Reply:
+        name = request.args["id"]
+        found = [key for number, key in self.keys.items() if name in (str(number), key["fingerprint"])]
+        return Reply(body={"ssh_key": found[0]}) if found else refusal(404)
+
     @route("DELETE", "/v2/account/keys/{id}")
     def delete_key(self, request: Request) -> Reply:
         name = request.args["id"]
@@ -205,6 +211,11 @@ class Account(VendorServer):
     @route("POST", "/v2/tags")
     def create_tag(self, request: Request) -> Reply:
         return Reply(201, {"tag": self._tag(self.tag(str(request.body["name"])))})
+
+    @route("GET", "/v2/tags/{name}")
+    def get_tag(self, request: Request) -> Reply:
+        name = request.args["name"]
+        return Reply(body={"tag": self._tag(name)}) if self.tags.get(name.lower()) == name else refusal(404)
 
     @route("DELETE", "/v2/tags/{name}")
     def delete_tag(self, request: Request) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from fakes.machines import FakeMachines
 from fakes.server import Reply, Request, route
 
 from .account import Account, refusal
@@ -33,13 +34,19 @@ class DigitalOceanServer(Account):
         slow: how many of the next droplets take four looks more.
     """
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, machines: FakeMachines | None = None) -> None:
+        self.machines = machines or FakeMachines("digitalocean")
         self.boot_looks = 1
         self.list_lag = 0
         self.stuck = 0
         self.slow = 0
-        super().__init__(address)
+        super().__init__(self.machines.address)
         self.settle()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """By which clients find it."""
+        return {"DIGITALOCEAN_TOKEN": self.token, "SKYWARD_DIGITALOCEAN_ENDPOINT": self.endpoint}
 
     @route("GET", "/v2/droplets")
     def list_droplets(self, request: Request) -> Reply:
@@ -65,7 +72,8 @@ class DigitalOceanServer(Account):
         if droplet is None:
             return refusal(404)
         del self.droplets[droplet.id]
-        self.destroyed(droplet)
+        if not droplet.strange:
+            self.machines.end(str(droplet.id))
         return Reply(204)
 
     @route("POST", "/v2/droplets")
@@ -94,7 +102,7 @@ class DigitalOceanServer(Account):
             self.slow -= 1
             droplet.looks += 4
         self.droplets[droplet.id] = droplet
-        self.created(droplet)
+        self._start(droplet)
         return Reply(202, {"droplet": self._told(droplet), "links": {"actions": []}})
 
     def _refused(self, body: dict[str, Any]) -> Reply | None:
@@ -117,13 +125,18 @@ class DigitalOceanServer(Account):
             return refusal(422, "User data is too long")
         return Reply(422, OVER_LIMIT) if len(self.droplets) >= self.droplet_limit else None
 
-    # ---- what a server with real machines does beside
+    def _start(self, droplet: Droplet) -> None:
+        machine = self.machines.start(
+            str(droplet.id),
+            authorized=droplet.keys,
+            user_data=droplet.user_data.encode(),
+            ended=lambda name: self.power_off(int(name)),
+        )
+        # Containers have a network of their own, in which they reach each other.
+        real = machine._machine
+        droplet.public, droplet.private = machine.host, machine.host if real is None else real.private_ip
 
-    def created(self, droplet: Droplet) -> None:
-        """Called for each new droplet, under the lock."""
-
-    def destroyed(self, droplet: Droplet) -> None:
-        """Called for each droplet that is destroyed, under the lock."""
+    # ---- what a test asks
 
     def power_off(self, number: int) -> None:
         """What a droplet does by itself: it is off, and there."""

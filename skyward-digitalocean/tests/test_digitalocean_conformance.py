@@ -1,0 +1,34 @@
+"""The rules of every provider, with DigitalOcean's API as the tests have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fakes.digitalocean import DigitalOceanServer, DigitalOceanVendor
+
+from skyward.spi import Provider
+from skyward.testing import ProviderConformance
+from skyward_digitalocean import DigitalOcean
+
+
+class TestDigitalOcean(ProviderConformance):
+    patience = 90.0
+    longest_pause = 0.2
+    cancellations = 6
+
+    @pytest.fixture(autouse=True)
+    def _served(self, digitalocean_api: DigitalOceanServer) -> Iterator[None]:
+        self.server = digitalocean_api
+        with DigitalOceanServer() as self.other:
+            yield
+
+    @pytest.fixture
+    def provider(self) -> Provider:
+        return DigitalOcean()
+
+    def vendor(self) -> DigitalOceanVendor:
+        return DigitalOceanVendor(self.server)
+
+    def unauthorised(self) -> Provider:
+        return DigitalOcean(endpoint=self.other.endpoint)  # which has another token
