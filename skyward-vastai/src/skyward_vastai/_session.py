@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from skyward import ProviderError, Unavailable
 from skyward.spi import (
@@ -41,6 +41,13 @@ _log = logging.getLogger("skyward.vastai")
 
 _PAGE = 25
 """Instances that one answer has at most."""
+
+
+@frozen
+class _Shown:
+    """One instance; ``None`` for one that is gone."""
+
+    instances: dict[str, Any] | None
 
 
 def client(settings: VastAI) -> RestClient:
@@ -76,10 +83,11 @@ async def searched(rest: RestClient, settings: VastAI, spec: ComputeSpec, market
 
 
 class VastAISession(RestSession[VastAI]):
-    """Serves one pool. Its machines are rented one by one: each offer is one machine, and two orders are 4.5 s apart."""
+    """Serves one pool. Machines are rented one by one: each offer is one machine, and two orders are 4.5 s apart."""
 
     def __init__(self, settings: VastAI, identity: PoolIdentity, rest: RestClient) -> None:
         super().__init__(settings, identity, rest)
+        self._destroyed: set[str] = set()
         self._failed: set[int] = set()  # hosts whose instances have died by themselves, of this pool
 
     async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
@@ -124,6 +132,15 @@ class VastAISession(RestSession[VastAI]):
     async def _machines(self) -> Iterable[Instance]:
         return [found for row in await self._rows() if (found := machine(row)) is not None]
 
+    async def _look(self, id: str) -> Instance | None:  # noqa: A002  as Instance calls it
+        """One instance, which may not be in the list yet: here Vast.ai's word counts from the order on."""
+        if not id.isdecimal() or id in self._destroyed:
+            return None
+        row = (await self.rest.ask("GET", _path(id), params={"owner": "me"}, into=_Shown)).instances
+        if row is None:
+            self.known.ending([id])
+        return None if row is None else machine(row)
+
     async def _rows(self, filters: Mapping[str, object] | None = None) -> list[Mapping[str, Any]]:
         return await self.rest.pages(
             "/api/v1/instances/",
@@ -166,6 +183,7 @@ class VastAISession(RestSession[VastAI]):
 
     async def _delete(self, id: str) -> None:  # noqa: A002  as Instance calls it
         await self.rest.ask("DELETE", _path(id), body={}, absent=None)
+        self._destroyed.add(id)
 
     async def _relabel(self, id: str, label: MachineLabel) -> None:  # noqa: A002  as above
         await self.rest.ask("PUT", _path(id), body={"label": label.text(LABEL_LIMIT)}, absent=None)
