@@ -65,6 +65,18 @@ async def test_machines_that_cannot_end_themselves_are_warned_of_once(caplog: py
     assert "machines of Lasting cannot end themselves: if this process is killed, they cost" in caplog.text
 
 
+@virtually
+async def test_whoever_prefers_spot_is_told_of_a_provider_that_sells_none(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "skyward.market")
+    firm = FakeProvider("Firm", offers=[on_demand(price=1.0)], capabilities=Capabilities(spot=False))
+    for allocation, told in (("spot-if-available", 1), ("on-demand", 1)):
+        journey = Journey(firm, FakeProvider("Fickle"), allocation=allocation)
+        await journey.road.provision()
+        await journey.road.destroy()
+        assert caplog.text.count("sells no spot machines") == told
+    assert "Firm sells no spot machines: what is bought there is bought on demand" in caplog.text
+
+
 @pytest.mark.parametrize("method", ["open", "offers"])
 @pytest.mark.parametrize(
     ("entry", "said"),

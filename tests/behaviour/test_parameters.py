@@ -46,6 +46,7 @@ import skyward as sky
         ({"volume": [3]}, "volume is 3; give one such as sky.S3Volume"),
         ({"allocation": "spott"}, "allocation='spott' does not exist: did you mean 'spot'"),
         ({"allocation": 1.5}, "give a fraction from 0 to 1"),
+        ({"allocation": "spot"}, "allocation 'spot' asks for spot machines, and Local sells none"),
         ({"allocation": None}, "allocation is None; give one of"),
         ({"timeout": 0}, "timeout is 0; give a positive number of seconds, or None for no limit"),
         ({"timeout": "1h"}, "timeout is '1h'; give a positive number of seconds"),

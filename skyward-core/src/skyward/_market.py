@@ -25,6 +25,7 @@ from skyward.errors import (
     NoAvailableProviderError,
     SkywardError,
 )
+from skyward.model.allocation import AllocationStrategy, SpotIfAvailable
 from skyward.model.offer import Offer
 from skyward.spi.provider import PoolIdentity, Provider, Session
 
@@ -51,6 +52,13 @@ def _warn_of_survivors(provider: Provider) -> None:
             "run",
             provider.name,
         )
+
+
+def _tell_of_demand(provider: Provider, offers: Sequence[Offer], allocation: AllocationStrategy) -> None:
+    """Say that spot was preferred, and is not sold; where nothing has a price it makes no difference."""
+    paid = any(offer.price != 0 for offer in offers)
+    if isinstance(allocation, SpotIfAvailable) and paid and not provider.capabilities.spot:
+        _log.info("%s sells no spot machines: what is bought there is bought on demand", provider.name)
 
 
 @frozen
@@ -131,6 +139,7 @@ class Market:
                 self.sellers.append(outcome)
                 self._answers.append((provider.name, f"{len(outcome.offers)} fitting offer(s)", outcome))
                 _warn_of_survivors(provider)
+                _tell_of_demand(provider, outcome.offers, self._options.allocation.value)
             else:
                 failures.append(outcome)
                 self._answers.append((provider.name, said(outcome), None))

@@ -14,7 +14,7 @@ from skyward._choice import Choice
 from skyward._handles import SELECTORS
 from skyward._spending import Limits
 from skyward.errors import ConfigurationError
-from skyward.model.allocation import AllocationLike, parse_allocation
+from skyward.model.allocation import AllocationLike, AlwaysSpot, parse_allocation
 from skyward.model.image import Image, Variables
 from skyward.model.memory import parse_memory
 from skyward.model.nearest import did_you_mean
@@ -116,11 +116,13 @@ def check_options(
             raise ConfigurationError(
                 f"{chosen.name} cannot mount volumes; leave volume=... out and read the data in the function itself"
             )
+    chosen_allocation = _allocation(allocation)
+    _sold(chosen_allocation, providers)
     return PoolOptions(
         providers=providers,
         selection=_selection(selection),
         spec=spec,
-        allocation=_allocation(allocation),
+        allocation=chosen_allocation,
         environment=_environment(env),
         display=_choice("display", display, DISPLAYS),
         on_event=on_event,
@@ -182,6 +184,16 @@ def _allocation(value: AllocationLike) -> Choice[AllocationStrategy]:
 
         return Choice(installed.allocation(value), value)
     return Choice(parse_allocation(value))
+
+
+def _sold(allocation: Choice[AllocationStrategy], providers: Sequence[Provider]) -> None:
+    """Refuse an allocation that asks for spot machines where nobody sells any."""
+    if isinstance(allocation.value, AlwaysSpot) and not any(each.capabilities.spot for each in providers):
+        names = " and ".join(dict.fromkeys(provider.name for provider in providers))
+        raise ConfigurationError(
+            f"allocation {allocation.title!r} asks for spot machines, and {names} sells none; leave it out to buy "
+            "what is not sold on spot on demand, or add a provider that sells them"
+        )
 
 
 def _callback(value: object) -> None:
