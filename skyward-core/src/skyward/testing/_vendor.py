@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from skyward.errors import AuthenticationFailed, ProviderError, QuotaExceeded, Transient, Unavailable
+from skyward.errors import AuthenticationFailed, QuotaExceeded, Transient, Unavailable
 from skyward.testing._faults import Fault
 from skyward.testing._script import After
 
@@ -46,6 +46,7 @@ class FakeVendor:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._secret = secrets.token_hex(16)
+        self._scripted: list[object] = []
 
     def inject(self, fault: Fault, /, times: int = 1) -> None:
         """Have this befall the next calls, or machines."""
@@ -58,7 +59,9 @@ class FakeVendor:
             self._backend.short += times
         else:
             method, make = _CALLS[fault]
-            self._backend.script(method, *(make() for _ in range(times)))
+            entries = [make() for _ in range(times)]
+            self._scripted += entries
+            self._backend.script(method, *entries)
 
     def end(self, name: str, /) -> None:
         """Have a machine end by itself."""
@@ -82,12 +85,9 @@ class FakeVendor:
         return (self._secret,)
 
     def reset(self) -> None:
-        """Forget what has not happened yet, and what else was scripted to fail."""
+        """Forget what has not happened yet. What the test has scripted itself stays."""
         self._backend.boots.clear()
         self._backend.short = 0
         for queue in self._backend.script.values():
-            queue[:] = [entry for entry in queue if not _is_failure(entry)]
-
-
-def _is_failure(entry: object) -> bool:
-    return isinstance(entry.then if isinstance(entry, After) else entry, ProviderError)
+            queue[:] = [entry for entry in queue if not any(entry is own for own in self._scripted)]
+        self._scripted.clear()

@@ -73,6 +73,7 @@ class OrderRules(ProviderRules):
             )
             _nothing(account, "a refused order")
         else:  # it has found room elsewhere
+            check(answer, "launch returned no machine when it was sold out; raise Unavailable: no machine is no answer")
             _returned(answer, account.standing() or set(), "when the first place was sold out")
         await account.launch(session, 1)
 
