@@ -16,9 +16,10 @@ UsePAM no
 Subsystem sftp internal-sftp
 SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 %%
-    # A login has nothing of the first process's environment, but for what a shell for people reads.
+    # A login has nothing of the first process's environment, but for shells of people: images for pods leave .bashrc at
+    # its start where nobody is asked for input.
     export -p | grep -v ' PUBLIC_KEY=' >/etc/rp_environment
-    echo '. /etc/rp_environment' >>~/.bashrc
+    echo '[ -z "$PS1" ] || . /etc/rp_environment' >>~/.bashrc
     /usr/sbin/sshd -E /var/log/sshd.log
 fi
 echo 'pod: started'
