@@ -1,0 +1,62 @@
+"""A Verda for the tests, see tests/vendors/fakes; and pools' sessions with it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from fakes.fixtures import pytest_collection_modifyitems as pytest_collection_modifyitems
+from fakes.fixtures import vendor_yard as vendor_yard
+from fakes.fixtures import verda as verda
+from fakes.fixtures import verda_api as verda_api
+
+from skyward.spi import PoolIdentity
+from skyward_verda import Verda
+from skyward_verda._session import VerdaSession
+
+
+@pytest.fixture(autouse=True)
+def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have credentials of their own, which are not for them."""
+    for name in ("VERDA_CLIENT_ID", "VERDA_CLIENT_SECRET", "VERDA_PROFILE", "VERDA_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VERDA_HOME", str(tmp_path / "verda"))
+
+
+@pytest.fixture
+def identity() -> Callable[..., PoolIdentity]:
+    """Makes the identity of a new pool, of a client on another host."""
+
+    def make(**changes: Any) -> PoolIdentity:
+        made = PoolIdentity(
+            pool_id=f"test-{secrets.token_hex(5)}",
+            owner="ada@lab",
+            deadline=time.time() + 3600,
+            lease=600.0,
+            token=secrets.token_bytes(16),
+            client="elsewhere-1-2",
+        )
+        return evolve(made, **changes)
+
+    return make
+
+
+@pytest.fixture
+def opened(identity: Callable[..., PoolIdentity]) -> Callable[..., AbstractAsyncContextManager[VerdaSession]]:
+    """Opens sessions; arguments are the pool's identity, and settings."""
+
+    @asynccontextmanager
+    async def make(who: PoolIdentity | None = None, /, **settings: Any) -> AsyncGenerator[VerdaSession]:
+        session = await Verda(**settings).open(who or identity())
+        try:
+            yield session
+        finally:
+            await session.close()
+
+    return make
