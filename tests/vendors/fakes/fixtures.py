@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from rig.machines import BASE
@@ -51,16 +52,19 @@ def vendor_yard(require: Any, pytestconfig: pytest.Config) -> Yard:
 def lent(vendor: str, yard: Yard | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A vendor for one test, ``fakes.<vendor>.Fake``, and the environment by which its clients find it.
 
-    Nothing else of this vendor's is in the environment, nor are proxies. At the end the fake must have done nothing
-    that it is not meant to do, and what strangers have must be as it was.
+    Nothing else of this vendor's is in the environment, and no proxy stands before it. At the end the fake must have
+    done nothing that it is not meant to do, and what strangers have must be as it was.
     """
     machines = FakeMachines(vendor, yard)
     fake: VendorServer = importlib.import_module(f"fakes.{vendor}").Fake(machines)
     try:
         own = tuple({name.partition("_")[0] + "_" for name in fake.environment} - {"SKYWARD_"})
         for name in os.environ:
-            if name.startswith((*own, f"SKYWARD_{vendor.upper()}_")) or name.lower().endswith("_proxy"):
+            if name.startswith((*own, f"SKYWARD_{vendor.upper()}_")):
                 monkeypatch.delenv(name)
+        for name in ("no_proxy", "NO_PROXY"):
+            known = os.environ.get(name, os.environ.get("no_proxy", ""))
+            monkeypatch.setenv(name, f"{known},{urlsplit(fake.endpoint).hostname}".lstrip(","))
         for name, value in fake.environment.items():
             monkeypatch.setenv(name, value)
         before = fake.strangers()
