@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from skyward._reactor import Reactor
 from skyward.errors import BootstrapError
 from skyward.model.image import Image
 from skyward.model.instance import InstanceState
+from skyward.spi.transport import Transport
 from skyward.testing._faults import Fault
 from skyward.testing.conformance._account import Account
 from skyward.testing.conformance._guarded import asked, living
@@ -77,27 +80,24 @@ class BootRules(ProviderRules):
         try:
             road = session.raw.transport(machine, wire)
             try:
-                await asked("bootstrap of the road", lambda: _refused(road.bootstrap), account.patience)
+                await _refused(road, account.patience)
             finally:
                 await asked("close of the road", road.close, account.patience)
         finally:
             wire.close()
 
 
-async def _refused(bootstrap: object) -> None:
+async def _refused(road: Transport, patience: float) -> None:
     """Make a machine ready that has the wrong host key; this must be refused."""
-    assert callable(bootstrap)
+    remedy = "give its key to SshAddress(host_key=...), so that it is refused before anything is sent to it"
     try:
-        await bootstrap(Image(), lambda *_: None)
-    except BootstrapError as error:
-        said = str(error)
-        check(
-            "host key" in said,
-            f"the road to a machine with another host key than the one it was given failed with {said!r}; give its key "
-            "to SshAddress(host_key=...), so that it is refused before anything is sent",
-        )
-        return
-    raise Broken(
-        "a machine with another host key than the one it was given was made ready; give its key to "
-        "SshAddress(host_key=...): somebody else answers at its address"
-    )
+        async with asyncio.timeout(patience):
+            await road.bootstrap(Image(), lambda *_: None)
+    except Exception as error:
+        if not isinstance(error, BootstrapError) or "host key" not in str(error):
+            raise Broken(
+                "the road to a machine with another host key than the one it was given was not refused for that, but "
+                f"with {type(error).__name__}: {error}; {remedy}"
+            ) from error
+    else:
+        raise Broken(f"a machine with another host key than the one it was given was made ready; {remedy}")
