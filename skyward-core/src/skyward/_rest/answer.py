@@ -54,7 +54,7 @@ class Answer:
     body: object = field(default=None, repr=False)
     method: str = ""
     path: str = ""
-    words: str = ""
+    words: str = field(default="", repr=False)
 
     @property
     def code(self) -> str:
