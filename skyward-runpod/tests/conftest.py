@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -15,7 +17,7 @@ from fakes.fixtures import runpod as runpod
 from fakes.fixtures import runpod_api as runpod_api
 from fakes.fixtures import vendor_yard as vendor_yard
 
-from skyward import Image
+from skyward import Image, _clock
 from skyward.spi import ComputeSpec, LaunchRequest, PoolIdentity
 from skyward_runpod import RunPod
 from skyward_runpod._session import RunPodSession
@@ -26,6 +28,41 @@ def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """Whoever runs the tests may have a key of their own."""
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run the tests that are coroutines."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+class Hurry:
+    """A clock by which pauses between two questions to a vendor take no time."""
+
+    def __init__(self) -> None:
+        self.paused: list[float] = []
+
+    def monotonic(self) -> float:
+        return time.monotonic() + sum(self.paused)
+
+    def time(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        self.paused.append(seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def hurry() -> Iterator[Hurry]:
+    """Nobody waits between two questions; the pauses are kept."""
+    clock = Hurry()
+    with _clock.use(clock):
+        yield clock
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from skyward_runpod._settings import RunPod
 
-__all__ = ["PODS", "Api", "pod_path"]
+__all__ = ["PODS", "Api"]
 
 PODS = "/v2/pods"
 _BILLING = "https://console.runpod.io/user/billing"
@@ -27,9 +27,9 @@ _MOST_PAGES = 100
 _STOCK = {"include": "AVAILABILITY", "product": "POD"}
 
 
-def pod_path(name: str) -> str:
-    """Where a pod is, by its id."""
-    return f"{PODS}/{quote(name, safe='')}"
+def _is_id(name: str) -> bool:
+    """Whether a pod may be called so; anything else could lead to another place."""
+    return re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
 
 
 class Api:
@@ -115,15 +115,17 @@ class Api:
 
     async def pod(self, name: str) -> Pod | None:
         """A pod, by its id; ``None`` where there is none."""
-        return await self.rest.ask("GET", pod_path(name), into=Pod, absent=None)
+        return await self.rest.ask("GET", f"{PODS}/{name}", into=Pod, absent=None) if _is_id(name) else None
 
     async def delete(self, name: str) -> None:
         """End a pod for good. One that is not there is ended."""
-        await self.rest.ask("DELETE", pod_path(name), absent=None)
+        if _is_id(name):
+            await self.rest.ask("DELETE", f"{PODS}/{name}", absent=None)
 
     async def rename(self, name: str, title: str) -> None:
         """Give a pod another name; one that is not there is left alone."""
-        await self.rest.ask("PATCH", pod_path(name), body={"name": title}, absent=None)
+        if _is_id(name):
+            await self.rest.ask("PATCH", f"{PODS}/{name}", body={"name": title}, absent=None)
 
     # ---- refusals
 

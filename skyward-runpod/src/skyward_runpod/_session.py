@@ -110,6 +110,8 @@ class RunPodSession(RestSession[RunPod]):
 
     async def _look(self, id: str) -> Instance | None:  # noqa: A002  as Instance calls it
         pod = await self._api.pod(id)
+        if pod is None:
+            self.known.ending([id])  # a list may not tell of a new pod yet; what is asked for by its id is there or not
         return None if pod is None else self._told(pod)
 
     def _told(self, pod: Pod) -> Instance | None:

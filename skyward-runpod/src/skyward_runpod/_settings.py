@@ -119,8 +119,8 @@ class RunPod:
         registry: id of the login, as stored at RunPod, for an image of a private registry.
         global_networking: whether the pods of a pool get private addresses by which they reach each other. It takes
             NVIDIA GPUs, and the data centres that have it are taken alone.
-        profile: the section of ``~/.runpod/config.toml`` whose key is used, which then goes before the variable; ``None``
-            for the variable, or the section ``default`` where that is not set.
+        profile: the section of ``~/.runpod/config.toml`` whose key is used, which then goes before the variable;
+            ``None`` for the variable, or the section ``default`` where that is not set.
         endpoint: address of RunPod's interface; that of ``SKYWARD_RUNPOD_ENDPOINT`` by default, else RunPod's own.
     """
 
