@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 import rig
 from fakes import VendorServer
 from fakes.fixtures import lent
+from fakes.fixtures import vendor_yard as vendor_yard
 from fakes.machines import FakeMachines
 from fakes.yard import Yard
 
@@ -87,6 +89,21 @@ def test_a_fake_that_failed_is_told_of(acme: Fake) -> None:
         end(acme)
 
 
+def test_pretended_machines_have_addresses_where_nobody_listens_and_end_as_others_do() -> None:
+    machines, told = FakeMachines("test"), list[str]()
+    assert (machines.address, machines.real) == ("127.0.0.1", False)
+    one = machines.start("1", port=40022, ended=told.append, onstart="", env={"A": "b"})
+    other = machines.start("2", port=40022, ended=told.append)
+    assert (one.host, one.port) != (other.host, other.port)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((one.host, one.port))
+    machines.end("2")
+    machines.kill("1")
+    machines.kill("1")
+    assert told == ["1"]
+    assert (one.env, list(machines), one.over) == ({"A": "b"}, ["1", "2"], True)
+
+
 KILLED = """
 import sys
 from fakes.machines import FakeMachines
@@ -99,6 +116,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.containers
 def test_the_machines_of_tests_that_are_killed_are_removed(vendor_yard: Yard) -> None:
     paths = os.pathsep.join([str(HERE), str(Path(rig.__file__).parents[1]), *filter(None, sys.path)])
     process = subprocess.Popen(

@@ -11,10 +11,13 @@ from typing import Any
 import asyncssh
 import pytest
 from fakes import Reply, Request, VendorServer, route
+from fakes.fixtures import vendor_yard as vendor_yard
 from fakes.machines import FakeMachine, FakeMachines
 from fakes.yard import Yard
 
 from skyward.spi import first_boot_script, new_key_pair
+
+pytestmark = pytest.mark.containers
 
 KEY = new_key_pair("client")
 PORT = 40022
@@ -49,7 +52,8 @@ def ssh(machine: FakeMachine, command: str, host_key: str | None = None) -> str:
 
     async def run() -> str:
         async with await log_in(machine, host_key) as connection:
-            return str((await connection.run(command)).stdout)
+            done = await connection.run(command)
+        return str(done.stdout)
 
     return asyncio.run(run())
 
@@ -60,8 +64,8 @@ def host_key(machine: FakeMachine) -> str:
     async def look() -> str:
         async with await log_in(machine) as connection:
             key = connection.get_server_host_key()
-            assert key is not None
-            return key.export_public_key().decode().strip()
+        assert key is not None
+        return key.export_public_key().decode().strip()
 
     return asyncio.run(look())
 
@@ -209,18 +213,3 @@ def test_user_data_that_nobody_understands_is_a_problem(vendor_yard: Yard) -> No
     assert not FakeMachines("od", vendor_yard).problems, "it is no other vendor's"
     made.clear()
     assert not made.problems
-
-
-def test_pretended_machines_have_addresses_where_nobody_listens_and_end_as_others_do() -> None:
-    machines, told = FakeMachines("test"), list[str]()
-    assert (machines.address, machines.real) == ("127.0.0.1", False)
-    one = machines.start("1", port=PORT, ended=told.append, onstart="", env={"A": "b"})
-    other = machines.start("2", port=PORT, ended=told.append)
-    assert (one.host, one.port) != (other.host, other.port)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((one.host, one.port))
-    machines.end("2")
-    machines.kill("1")
-    machines.kill("1")
-    assert told == ["1"]
-    assert (one.env, list(machines), one.over) == ({"A": "b"}, ["1", "2"], True)
