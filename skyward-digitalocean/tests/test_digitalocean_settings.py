@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from fakes.digitalocean import DigitalOceanServer
 
-import skyward as sky
 from skyward import AuthenticationFailed, ConfigurationError, Transient
 from skyward.spi import PoolIdentity
 from skyward_digitalocean import DigitalOcean
@@ -76,7 +75,6 @@ def test_settings_are_a_value_without_a_secret(monkeypatch: pytest.MonkeyPatch) 
     assert settings == pickle.loads(pickle.dumps(settings))
     assert hash(settings) == hash(DigitalOcean(region="fra1", image=7555620, endpoint="https://127.0.0.1:8443"))
     assert "secret" not in repr(settings)
-    assert sky.DigitalOcean is DigitalOcean
 
 
 def test_without_a_token_nobody_is_asked_and_the_variable_is_named() -> None:

@@ -109,7 +109,11 @@ class DigitalOceanSession(RestSession[DigitalOcean]):
             label = await self._label_of(kind, name)
             return None if label is None else belonging(id, label)
         droplet = await self._droplet(id)
-        return None if droplet is None else machine(droplet, self.identity)
+        if droplet is None:
+            # Its number is known from the order on, while lists may lag behind: this one is gone, whoever destroyed it.
+            self.known.ending([id])
+            return None
+        return machine(droplet, self.identity)
 
     async def _droplet(self, name: str) -> Droplet | None:
         if not (name.isascii() and name.isdigit()):
