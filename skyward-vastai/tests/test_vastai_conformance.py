@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from fakes.machines import FakeMachines
 from fakes.vastai import VastAIServer, VastAIVendor
 
 from skyward import Accelerator, Image
@@ -20,9 +21,10 @@ class TestVastAI(ProviderConformance):
     cancellations = 4
 
     @pytest.fixture(autouse=True)
-    def _server(self, vastai_api: VastAIServer, hurried: object) -> None:
-        self.server = vastai_api
+    def _server(self, vastai_api: VastAIServer, hurried: object) -> Iterator[None]:
         self.fake = VastAIVendor(vastai_api)
+        with VastAIServer(FakeMachines("elsewhere"), key="another") as self.elsewhere:
+            yield
 
     @pytest.fixture
     def provider(self) -> VastAI:
@@ -30,6 +32,9 @@ class TestVastAI(ProviderConformance):
 
     def spec(self) -> ComputeSpec:
         return ComputeSpec(nodes=2, image=Image(), accelerator=Accelerator("RTX-4090"))
+
+    def unauthorised(self) -> VastAI:
+        return VastAI(endpoint=self.elsewhere.endpoint)
 
     def vendor(self) -> Vendor:
         return self.fake

@@ -30,12 +30,15 @@ id=${id:-$CONTAINER_ID} key=${key:-$CONTAINER_API_KEY}
 [ -n "$id" ] && [ -n "$key" ] || exit 1
 url=@endpoint@/api/v0/instances/$id/
 header() { printf '%s: Bearer %s\n' "$1" "$key"; }
-if command -v curl; then
+if command -v curl >/dev/null; then
     header Authorization | curl -fsS -m 60 -X DELETE -H @- "$url" && exit
 fi
-if command -v wget; then
-    header 'header = Authorization' >/run/skyward/wgetrc
-    wget -q -O - -T 60 --config=/run/skyward/wgetrc --method=DELETE "$url" && exit
+if command -v wget >/dev/null; then
+    file=$(mktemp)
+    header 'header = Authorization' >"$file"
+    wget -q -O - -T 60 --config="$file" --method=DELETE "$url" && done=yes
+    rm -f "$file"
+    [ -z "$done" ] || exit 0
 fi
 for python in python3 /usr/bin/python3 /opt/conda/bin/python3; do
     header Authorization | $python -c 'import sys, urllib.request as u

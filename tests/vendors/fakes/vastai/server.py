@@ -64,8 +64,9 @@ class VastAIServer(VendorServer):
 
     schema = published()
 
-    def __init__(self, machines: FakeMachines) -> None:
+    def __init__(self, machines: FakeMachines, key: str = KEY) -> None:
         self.machines = machines
+        self.key = key
         self.market = Market()
         self.credit = 25.0
         self.looks = 1
@@ -73,7 +74,7 @@ class VastAIServer(VendorServer):
         self.stuck = 0
         self.lag = 0
         self.instances: dict[int, Instance] = {}
-        self._given: list[str] = [KEY]
+        self._given: list[str] = [key]
         self._lists: dict[int, int] = {}
         self._next = 5_000_000
         super().__init__(machines.address)
@@ -88,11 +89,11 @@ class VastAIServer(VendorServer):
 
     @property
     def environment(self) -> Mapping[str, str]:
-        return {"SKYWARD_VASTAI_ENDPOINT": self.endpoint, "VAST_API_KEY": KEY}
+        return {"SKYWARD_VASTAI_ENDPOINT": self.endpoint, "VAST_API_KEY": self.key}
 
     def authorize(self, request: Request) -> Reply | None:
         token = request.bearer or request.query.get("api_key", "")
-        if token == KEY:
+        if token == self.key:
             return None
         own = next((each for each in self.instances.values() if secrets.compare_digest(each.key, token)), None)
         if own is not None and request.path == f"/api/v0/instances/{own.id}" and request.method in ("DELETE", "PUT"):
