@@ -12,8 +12,6 @@ __all__ = ["BILLED", "Known", "exists"]
 
 BILLED = "billed"
 """In ``Instance.details``, and true: a machine that is `GONE` for its pool, and exists and costs until it is ended."""
-_UNSEEN = 60.0
-"""Seconds in which a vendor may not list yet a machine that it has just made."""
 
 
 def exists(machine: Instance) -> bool:
@@ -26,10 +24,12 @@ class Known:
 
     Args:
         now: tells the time in seconds.
+        lag: seconds in which the vendor may not tell yet of what it has just done.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], lag: float = 60.0) -> None:
         self._now = now
+        self._lag = lag
         self._launched: dict[str, Instance] = {}
         self._unseen: dict[str, float] = {}
         self._moved: dict[str, tuple[float, float]] = {}
@@ -40,7 +40,7 @@ class Known:
     def note(self, machine: Instance) -> None:
         """A machine was launched just now."""
         self._launched[machine.id] = machine
-        self._unseen[machine.id] = self._now() + _UNSEEN
+        self._unseen[machine.id] = self._now() + self._lag
 
     def ending(self, names: Iterable[str]) -> None:
         """From now on the vendor's word alone counts for these."""
@@ -56,7 +56,7 @@ class Known:
 
     def move(self, name: str, deadline: float) -> None:
         """The deadline of a machine was moved just now, which its label may not tell yet."""
-        self._moved[name] = (self._now() + _UNSEEN, deadline)
+        self._moved[name] = (self._now() + self._lag, deadline)
         if name in self._launched:
             self._launched[name] = evolve(self._launched[name], deadline=deadline)
 

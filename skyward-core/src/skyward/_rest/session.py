@@ -62,6 +62,8 @@ class RestSession[S: Provider](ABC):
     """So many machines are looked at one by one, if ``_look`` can do that; more, by a list of all."""
     settle: ClassVar[float] = 30.0
     """Seconds for which ``terminate`` waits for the vendor's word that machines are gone."""
+    lag: ClassVar[float] = 60.0
+    """Seconds for which lists may not show yet that a machine was made or relabelled; 0 where they always do."""
     injects_host_keys: ClassVar[bool] = False
     """Whether ``_create`` gives machines ``Order.host_key``; else the key of the first contact counts."""
     folder: ClassVar[str | None] = NODE_FOLDER
@@ -72,7 +74,7 @@ class RestSession[S: Provider](ABC):
         self.identity = identity
         self.rest = rest
         self.user = user
-        self.known = Known(rest.waits.now)
+        self.known = Known(rest.waits.now, self.lag)
         self.keys = Keys(identity.pool_id, rest.hide)
         self._belongings = asyncio.Lock()
         self._orders = 0
@@ -192,7 +194,8 @@ class RestSession[S: Provider](ABC):
 
     async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
         """The present state of machines and belongings; what bears no label of a pool is left out."""
-        names = list(dict.fromkeys(ids))
+        # No vendor has such ids, and in a path they would name something else.
+        names = [name for name in dict.fromkeys(ids) if name.strip(". ")]
         alone = type(self)._look is not RestSession._look
         listing = sum("/" not in name for name in names) > (self.singly if alone else 0)
         listed = {each.id: each for each in await self._machines()} if listing else {}
