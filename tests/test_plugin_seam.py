@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fake_acme import TOKEN, FakeAcme
+from fakes.fixtures import vendor_yard as vendor_yard
+from fakes.machines import FakeMachines
+from fakes.yard import Yard
 
 pytestmark = pytest.mark.slow
 
@@ -53,17 +60,60 @@ def run(python: Path, clean_environ: dict[str, str], tmp_path: Path) -> Run:
     return start
 
 
-def test_everything_that_a_third_party_brings_works_from_installed_wheels(run: Run) -> None:
-    done = run(str(SEAM / "script.py"))
+class Rented(FakeAcme):
+    """Acme with containers for machines."""
+
+    def __init__(self, machines: FakeMachines) -> None:
+        self.real = machines
+        super().__init__(machines.address)
+
+    def new(self, order: dict[str, Any]) -> dict[str, Any]:
+        machine = super().new(order)
+        if "boot_script" in order:
+            boot = {
+                "ssh_keys": {"ed25519_private": order["host_key"]},
+                "ssh_authorized_keys": [order["login_key"]],
+                "disable_root": False,
+                "bootcmd": [["sh", "-c", order["boot_script"]]],
+            }
+            data = f"#cloud-config\n{json.dumps(boot)}".encode()
+            real = self.real.start(machine["id"], user_data=data, port=40022, ended=self.gone)
+            machine |= {"address": real.host, "port": real.port}
+        return machine
+
+    def removed(self, machine: dict[str, Any]) -> None:
+        self.real.end(machine["id"])
+
+    def gone(self, name: str) -> None:
+        with self.lock:
+            if name in self.machines:
+                self.end(name)
+
+
+@pytest.fixture
+def acme(vendor_yard: Yard) -> Iterator[Rented]:
+    machines = FakeMachines("acme", vendor_yard)
+    with contextlib.closing(Rented(machines)) as fake:
+        yield fake
+        assert not fake.existing()
+        assert not machines.problems
+        machines.clear()
+
+
+@pytest.mark.containers
+def test_everything_that_a_third_party_brings_works_from_installed_wheels(run: Run, acme: Rented) -> None:
+    done = run(str(SEAM / "script.py"), SKYWARD_ACME_ENDPOINT=acme.endpoint, ACME_TOKEN=TOKEN)
     assert done.returncode == 0, done.stderr
+    assert acme.made == 1 + 3  # one is a stranger's
     first, *_, last = done.stdout.splitlines()
     assert first == (
         "skyward-acme 1.2.3: providers Acme; selectors acme-nearest; allocations acme-thirds; integrations acme; "
         "hooks skyward_bootstrap_steps, skyward_image, skyward_on_event"
     )
     assert last == "done"
+    assert done.stderr.count("Phase 'acme-oxygen' completed") == 3
     said = "bootstrap steps are not run, because local nodes are processes of this machine: 'acme-oxygen' of"
-    assert done.stderr.count(said) == 1  # of the pool whose display is its log
+    assert done.stderr.count(said) == 1  # of the pool whose nodes are here
 
 
 def test_nodes_with_packages_of_their_own_get_the_plugin_as_well(run: Run, uv: str, tmp_path: Path) -> None:

@@ -1,87 +1,43 @@
-"""The provider. It sells in two markets, and what it launches are local nodes."""
+"""The settings that users write: ``sky.Acme(region="tranquility-1")``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+import os
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import field, frozen
 
 import skyward as sky
-from skyward.spi import (
-    Capabilities,
-    ComputeSpec,
-    Instance,
-    LaunchRequest,
-    Offer,
-    PoolIdentity,
-    Session,
-    Transport,
-    Wire,
-)
+from skyward.spi import Capabilities, PoolIdentity
 
-__all__ = ["Acme"]
+if TYPE_CHECKING:
+    from skyward_acme.session import AcmeSession
+
+REMEDY = "set ACME_TOKEN to a token of https://acme.example/tokens"
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=True)
 class Acme:
-    """Machines in a region of the moon."""
+    """Machines on the moon, in a region. ``endpoint`` is the address of Acme's API."""
 
     region: str = "tranquility-1"
+    endpoint: str = field(factory=lambda: os.environ.get("SKYWARD_ACME_ENDPOINT") or "https://api.acme.example")
 
     name: ClassVar[str] = "Acme"
-    capabilities: ClassVar[Capabilities] = Capabilities(spot=True, default_lease=10)
+    capabilities: ClassVar[Capabilities] = Capabilities(spot=True, private_network=False, user_data=True, ports=True)
 
     async def open(self, identity: PoolIdentity, /) -> AcmeSession:
-        """Open a session. A real one would check credentials here."""
-        return AcmeSession(self.region, await sky.Local().open(identity))
+        """Open a session for one pool; nothing is created. Without a token that Acme knows: `AuthenticationFailed`."""
+        from skyward.spi import Pace, RestClient, bearer
+        from skyward_acme.session import AcmeSession, explain  # only now: it loads the client for HTTP
 
-
-class AcmeSession:
-    """Offers of its own; everything else is what local nodes do."""
-
-    def __init__(self, region: str, nodes: Session) -> None:
-        self._region = region
-        self._nodes = nodes
-
-    async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
-        """One machine type, as spot at a quarter of its price."""
-        spot = Offer(
-            provider=Acme.name,
-            instance_type="lander",
-            region=self._region,
-            market="spot",
-            price=0.25,
-            on_demand_price=1.0,
-        )
-        on_demand = Offer(
-            provider=Acme.name, instance_type="lander", region=self._region, price=1.0, on_demand_price=1.0
-        )
-        return [spot, on_demand]
-
-    async def launch(self, request: LaunchRequest, /) -> Sequence[Instance]:
-        """Start nodes."""
-        return await self._nodes.launch(request)
-
-    async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
-        """How they are."""
-        return await self._nodes.describe(ids)
-
-    async def terminate(self, ids: Sequence[str], /) -> None:
-        """End them."""
-        await self._nodes.terminate(ids)
-
-    async def extend(self, ids: Sequence[str], deadline: float, /) -> None:
-        """Let them live until another moment."""
-        await self._nodes.extend(ids, deadline)
-
-    async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
-        """Find them."""
-        return await self._nodes.list_owned(pool_id)
-
-    def transport(self, instance: Instance, wire: Wire, /) -> Transport:
-        """Reach one."""
-        return self._nodes.transport(instance, wire)
-
-    async def close(self) -> None:
-        """Let go."""
-        await self._nodes.close()
+        if not (token := os.environ.get("ACME_TOKEN")):
+            raise sky.AuthenticationFailed(f"Acme asks for a token: {REMEDY}")
+        paces = [Pace("*", "*", times=600, seconds=60)]  # the limit that Acme publishes
+        rest = RestClient("Acme", self.endpoint, authorize=bearer(token), explain=explain, paces=paces, remedy=REMEDY)
+        try:
+            await rest.ask("GET", "/v1/account")
+        except BaseException:
+            await rest.aclose()
+            raise
+        return AcmeSession(self, identity, rest)
