@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from fakes.fixtures import vendor_yard as vendor_yard
 from fakes.fixtures import verda as verda
 from fakes.fixtures import verda_api as verda_api
 
-from skyward.spi import PoolIdentity
+import skyward as sky
+from skyward.spi import ComputeSpec, Instance, LaunchRequest, PoolIdentity
 from skyward_verda import Verda
 from skyward_verda._session import VerdaSession
 
@@ -60,3 +61,32 @@ def opened(identity: Callable[..., PoolIdentity]) -> Callable[..., AbstractAsync
             await session.close()
 
     return make
+
+
+@pytest.fixture
+def dying(identity: Callable[..., PoolIdentity]) -> Callable[..., AbstractAsyncContextManager[VerdaSession]]:
+    """Opens sessions of clients that are killed at the end of the block: nothing is removed, connections end."""
+
+    @asynccontextmanager
+    async def make(who: PoolIdentity | None = None, /, **settings: Any) -> AsyncGenerator[VerdaSession]:
+        session = await Verda(**settings).open(who or identity())
+        try:
+            yield session
+        finally:
+            await session._api.aclose()
+
+    return make
+
+
+@pytest.fixture
+def launched() -> Callable[..., Awaitable[Sequence[Instance]]]:
+    """Launches machines of the first offer that fits; arguments are a session, nodes, a spec and a market."""
+
+    async def launch(
+        session: VerdaSession, *nodes: int, spec: ComputeSpec | None = None, market: str = "on-demand"
+    ) -> Sequence[Instance]:
+        spec = spec or ComputeSpec(nodes=1, image=sky.Image())
+        offer = next(each for each in await session.offers(spec) if each.market == market)
+        return await session.launch(LaunchRequest(offer=offer, nodes=nodes or (0,), spec=spec))
+
+    return launch

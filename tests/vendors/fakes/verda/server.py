@@ -323,6 +323,7 @@ class Fake(Shelves):
         if held.status in ("deleting", "discontinued"):
             return {**result, "error": "Can't discontinue a discontinued instance"}
         if held.status == "provisioning" and self.stubborn:
+            self._looked(name)  # time goes by
             return {**result, "error": "Can't discontinue a provisioning instance"}
         named = body.get("volume_ids")
         self._dispose(
