@@ -26,7 +26,7 @@ from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec
 from skyward.model.ssh import KeyPair
-from skyward.spi.provider import LaunchRequest, PoolIdentity, Provider
+from skyward.spi.provider import LaunchRequest, Opens, PoolIdentity
 from skyward.spi.transport import Transport, Wire
 
 __all__ = ["RestSession"]
@@ -34,7 +34,7 @@ __all__ = ["RestSession"]
 _log = logging.getLogger("skyward.rest")
 
 
-class RestSession[S: Provider](ABC):
+class RestSession[S: Opens](ABC):
     """A session whose machines are made one by one, bear a `MachineLabel`, and are reached over SSH.
 
     A vendor's own class says what is for sale, makes one machine, lists them and ends one:
