@@ -103,7 +103,7 @@ def served[S: RestServer](server: S) -> Generator[S]:
             with contextlib.suppress(OSError):  # a client that has gone
                 self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
+        do_GET = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815  as the library calls them
 
         def log_message(self, *args: object) -> None:
             pass

@@ -136,7 +136,7 @@ def retelling(told: type[SkywardError], as_what: type[SkywardError]) -> type[Str
 
 LOST = "test_a_lost_reply_makes_no_second_machine"
 LATE = "test_an_error_after_the_effect_makes_no_second_machine"
-EARLY = "test_an_error_before_the_effect_is_told_and_makes_nothing"
+EARLY = "test_an_error_before_the_effect_makes_no_second_machine"
 PARTIAL = "test_a_partial_launch_loses_none_of_those_that_came"
 SOLD_OUT = "test_capacity_that_is_gone_is_unavailable"
 QUOTA = "test_a_quota_is_told_as_one"

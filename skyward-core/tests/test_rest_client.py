@@ -440,5 +440,5 @@ def test_an_endpoint_is_taken(endpoint: str) -> None:
 
 def test_certificates_that_cannot_be_read_are_named(server: RestServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
-    with pytest.raises(ConfigurationError, match="/nowhere/certificates.pem"):
+    with pytest.raises(ConfigurationError, match=r"/nowhere/certificates\.pem"):
         asked(server, get)

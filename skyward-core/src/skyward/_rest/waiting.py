@@ -75,7 +75,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         moment = _moment(text)
         if moment is None:
             return None
-        seconds = moment - (_moment(headers.get("date", "")) or now)
+        date = _moment(headers.get("date", ""))
+        seconds = moment - (now if date is None else date)
     return min(max(seconds, 0.0), _FAR) if math.isfinite(seconds) else None
 
 
