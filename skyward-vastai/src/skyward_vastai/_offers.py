@@ -139,13 +139,13 @@ def offers_of(
         avoided: hosts that have failed; they are offered only where there are no others.
     """
     fixed = [ask for ask in on_demand if ask.dph_total is not None]
-    dear = {ask.part: ask.dph_total or 0.0 for ask in fixed}
-    usual: dict[str, float] = {}  # the cheapest of each kind
-    for ask in fixed:
-        usual[ask.kind] = min(usual.get(ask.kind, math.inf), ask.dph_total or 0.0)
+    # A bid is compared with the same ask, else with the same part of its host, else with the cheapest of its kind.
+    dear: dict[object, float] = {}
+    for ask in sorted(fixed, key=lambda ask: ask.dph_total or 0.0, reverse=True):
+        dear |= dict.fromkeys((ask.id, ask.part, ask.kind), ask.dph_total or 0.0)
     made = [_offer(ask, "on-demand", ask.dph_total, ask.dph_total, settings) for ask in fixed]
     for ask in bids:
-        compared = dear.get(ask.part, usual.get(ask.kind))
+        compared = next((dear[each] for each in (ask.id, ask.part, ask.kind) if each in dear), None)
         if (bid := _bid(ask, compared, settings.bid_margin)) is not None:
             cost = round(bid + (ask.storage_total_cost or 0.0), 6)
             # Savings rest on both prices, so where one is not known neither is told.

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from attrs import evolve, frozen
 
-from skyward import ProviderError, Unavailable
+from skyward import ProviderError
 from skyward.spi import (
     ComputeSpec,
     Instance,
@@ -92,8 +92,6 @@ class VastAISession(RestSession[VastAI]):
 
     async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
         """What is for rent that meets the request, the cheapest first."""
-        if spec.volumes:
-            raise Unavailable("Vast.ai mounts no volumes: leave out volumes, or use another provider")
         fixed, bids = await asyncio.gather(
             searched(self.rest, self.settings, spec, "on-demand"), searched(self.rest, self.settings, spec, "spot")
         )

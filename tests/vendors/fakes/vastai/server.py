@@ -79,7 +79,7 @@ class VastAIServer(VendorServer):
         self._next = 5_000_000
         super().__init__(machines.address)
         for label in (None, "skyward", "train-resnet"):
-            self._rent(
+            self.rented(
                 Ask(id=9000 + len(self.instances), machine_id=900, listed=False),
                 {"image": "pytorch/pytorch", "label": label, "disk": 20.0},
                 ours=False,
@@ -148,7 +148,7 @@ class VastAIServer(VendorServer):
         gone = ask.rented is not None or ask.sold_out
         if gone and asked.get("cancel_unavail", asked.get("price") is None):
             raise _refused(410, "no_such_ask", f"error 410/3907: {_GONE.format(number)} no longer available.")
-        instance = self._rent(ask, asked)
+        instance = self.rented(ask, asked)
         if gone:  # what few expect: it exists, is billed for its disk, and waits until it can run
             self._stop(instance, "stopped")
         return Reply(body={"success": True, "new_contract": instance.id, "instance_api_key": instance.key})
@@ -168,7 +168,8 @@ class VastAIServer(VendorServer):
         if self.credit <= 0:
             raise Refusal(400, NO_CREDIT)
 
-    def _rent(self, ask: Ask, asked: Mapping[str, Any], *, ours: bool = True) -> Instance:
+    def rented(self, ask: Ask, asked: Mapping[str, Any], *, ours: bool = True) -> Instance:
+        """A new instance of that ask."""
         self._next += 1
         made = Instance(
             id=self._next,
