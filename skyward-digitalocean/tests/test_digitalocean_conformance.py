@@ -12,6 +12,23 @@ from skyward.testing import ProviderConformance
 from skyward_digitalocean import DigitalOcean
 
 
+class OnDroplets(ProviderConformance):
+    """For rules that need real machines, one by one."""
+
+    patience = 120.0
+
+    def __init__(self, server: DigitalOceanServer) -> None:
+        self.server = server
+
+    def vendor(self) -> DigitalOceanVendor:
+        return DigitalOceanVendor(self.server)
+
+
+@pytest.mark.slow
+def test_somebody_else_at_a_droplets_address_is_sent_nothing(digitalocean: DigitalOceanServer) -> None:
+    OnDroplets(digitalocean).test_a_wrong_host_key_is_refused(DigitalOcean())
+
+
 class TestDigitalOcean(ProviderConformance):
     patience = 90.0
     longest_pause = 0.2

@@ -95,7 +95,7 @@ def test_doctor_tells_what_a_pool_needs_and_is_in_the_way(digitalocean_api: Digi
     assert "limit_increase" in bad["droplets"].remedy
     assert looked(vpc=VPC.replace("9", "8"))["network"].detail.endswith("is not there")
 
-    account = digitalocean_api.account(None).body["account"]  # type: ignore[arg-type]  # it asks nothing of it
+    account = digitalocean_api.account(None).body["account"]
     account |= {"status": "warning", "status_message": "your card expires"}
     digitalocean_api.faults.fail("GET /v2/account", 200, body={"account": account})
     assert looked()["account"].detail == "your card expires"

@@ -47,7 +47,7 @@ _PACES = (
 """https://docs.digitalocean.com/reference/api/#rate-limit, and that of lists of keys."""
 _PAGE = 200
 """Things on a page, at most: https://docs.digitalocean.com/reference/api/#pagination."""
-_MOST_PAGES = 500
+_MOST_PAGES = 100
 
 
 class _Page(Protocol):

@@ -15,12 +15,14 @@ _PAUSE = {"retry-after": "1"}
 
 
 class DigitalOceanVendor:
-    """What the kit may do to a server whose machines are pretended."""
-
-    faults: Collection[Fault] = frozenset(Fault) - {Fault.WRONG_HOST_KEY}
+    """What the kit may do to a server."""
 
     def __init__(self, server: DigitalOceanServer) -> None:
         self.server = server
+
+    @property
+    def faults(self) -> Collection[Fault]:
+        return frozenset(Fault) if self.server.machines.real else frozenset(Fault) - {Fault.WRONG_HOST_KEY}
 
     def inject(self, fault: Fault, /, times: int = 1) -> None:
         script = self.server.faults
@@ -34,6 +36,7 @@ class DigitalOceanVendor:
             Fault.REFUSED_CREDENTIALS: lambda: script.fail("*", 401, times=times),
             Fault.PARTIAL: lambda: script.fail(_CREATE, 422, body=NO_CAPACITY, times=times, after=1),
             Fault.TERMINATE_FAILS: lambda: script.fail(_DESTROY, 500, times=times),
+            Fault.WRONG_HOST_KEY: lambda: self.server.machines.next(impostor=True, times=times),
             Fault.SLOW_BOOT: lambda: self._add(slow=times),
             Fault.STUCK: lambda: self._add(stuck=times),
         }
