@@ -92,9 +92,8 @@ class VastAISession(RestSession[VastAI]):
 
     async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
         """What is for rent that meets the request, the cheapest first."""
-        fixed, bids = await asyncio.gather(
-            searched(self.rest, self.settings, spec, "on-demand"), searched(self.rest, self.settings, spec, "spot")
-        )
+        fixed = await searched(self.rest, self.settings, spec, "on-demand")
+        bids = await searched(self.rest, self.settings, spec, "spot")
         return offers_of(fixed.offers, bids.offers, spec, self.settings, avoided=self._failed)
 
     # ---- renting
@@ -180,8 +179,9 @@ class VastAISession(RestSession[VastAI]):
     # ---- ending
 
     async def _delete(self, id: str) -> None:  # noqa: A002  as Instance calls it
-        await self.rest.ask("DELETE", _path(id), body={}, absent=None)
-        self._destroyed.add(id)
+        if id not in self._destroyed:
+            await self.rest.ask("DELETE", _path(id), body={}, absent=None)
+            self._destroyed.add(id)
 
     async def _relabel(self, id: str, label: MachineLabel) -> None:  # noqa: A002  as above
         await self.rest.ask("PUT", _path(id), body={"label": label.text(LABEL_LIMIT)}, absent=None)

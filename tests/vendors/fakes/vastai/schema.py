@@ -39,6 +39,8 @@ def _put_right(document: dict[str, Any]) -> None:
     for name in ("env", "onstart", "price", "label", "args", "args_str", "user", "jupyter_dir", "image_login"):
         order[name] = {"type": ["object", "string", "number", "array", "null"]}  # and null for what it leaves out
     order["template_hash_id"] = {"type": ["string", "null"]}
+    refused = paths["/api/v0/asks/{id}"]["put"]["responses"]["400"]["content"]["application/json"]["schema"]
+    refused["properties"]["error"]["enum"].append("insufficient_credit")
     search = paths["/api/v0/bundles"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
     search["type"] = {"enum": ["on-demand", "ondemand", "bid", "reserved"]}  # the example has what the list lacks
     search["order"] = {"type": "array", "items": {"type": "array", "items": {"type": "string"}, "maxItems": 2}}
