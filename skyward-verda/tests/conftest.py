@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -90,3 +94,18 @@ def launched() -> Callable[..., Awaitable[Sequence[Instance]]]:
         return await session.launch(LaunchRequest(offer=offer, nodes=nodes or (0,), spec=spec))
 
     return launch
+
+
+@pytest.fixture
+def reap(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Runs ``python -m skyward reap --json`` on a host that has never seen these pools."""
+
+    def run(*options: str) -> dict[str, Any]:
+        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "elsewhere")}
+        environment.pop("SKYWARD_DISABLE_PLUGINS", None)
+        command = (sys.executable, "-m", "skyward", "reap", "--json", "--provider", "Verda", *options)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.stdout, done.stderr
+        return {**json.loads(done.stdout), "status": done.returncode}
+
+    return run

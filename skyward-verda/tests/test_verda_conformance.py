@@ -32,4 +32,5 @@ class TestVerda(ProviderConformance):
         return Verda(profile="nobody-has-this-one")
 
     def vendor(self) -> Vendor:
-        return VerdaVendor(self.fake)
+        vendor: Vendor = VerdaVendor(self.fake)
+        return vendor

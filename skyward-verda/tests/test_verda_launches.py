@@ -60,7 +60,8 @@ def test_an_instance_bears_its_label_and_has_its_key_and_its_switch(
 
     async def main() -> Sequence[Instance]:
         async with opened(who, disk_gb=80) as session:
-            return await launched(session)
+            found: Sequence[Instance] = await launched(session)
+            return found
 
     [machine] = asyncio.run(main())
     asked = order(verda_api)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,21 +15,6 @@ from skyward_verda._api import Machine, Script
 from skyward_verda._labels import Records, record, scripted
 
 LONG_AGO = 1.0e9
-
-
-@pytest.fixture
-def reap(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Runs ``python -m skyward reap --json`` on a host that has never seen these pools."""
-
-    def run(*options: str) -> dict[str, Any]:
-        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "elsewhere")}
-        environment.pop("SKYWARD_DISABLE_PLUGINS", None)
-        command = (sys.executable, "-m", "skyward", "reap", "--json", "--provider", "Verda", *options)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.stdout, done.stderr
-        return {**json.loads(done.stdout), "status": done.returncode}
-
-    return run
 
 
 # ---- deadlines

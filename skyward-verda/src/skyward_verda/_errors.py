@@ -18,7 +18,7 @@ _BUSY = re.compile(r"can(no|')t discontinue", re.IGNORECASE)
 _SOLD_OUT = re.compile(
     r"capacity|not enough|no \w+ (is|are) available|(not|are) available|out of stock|sold out", re.IGNORECASE
 )
-_FUNDS = re.compile(r"insufficient|balance|funds", re.IGNORECASE)
+_FUNDS = re.compile(r"balance|funds|credit", re.IGNORECASE)
 _LIMIT = re.compile(r"quota|limit|maximum number", re.IGNORECASE)
 _IMAGE = re.compile(r"operating system|image", re.IGNORECASE)
 
@@ -37,7 +37,8 @@ def explained(answer: Answer) -> ProviderError | None:
     told = f"Verda refuses {question} with {answer.status}: {' '.join(said.split())[:300] or code}"
     if code == "insufficient_funds":
         return QuotaExceeded(f"{told}; add funds at {BILLING}", quota="balance", url=BILLING)
-    if code == "unauthorized_request" or answer.status == 401:
+    door = answer.path == "/oauth2/token" and answer.status < 500
+    if code == "unauthorized_request" or answer.status == 401 or door:
         return AuthenticationFailed(f"{told}; {REMEDY}")
     error = _of_instances(answer, said, told) if answer.path.startswith("/instances") else None
     return Unavailable(told) if error is None and answer.status in (400, 409, 422) else error
