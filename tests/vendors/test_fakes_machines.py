@@ -114,9 +114,11 @@ def test_a_pod_without_a_command_or_a_key_is_that_of_its_image(machines: FakeMac
     pod = machines.start("p1", args=(), env={"PUBLIC_KEY": KEY.public}, port=PORT)
     shut = machines.start("p2", args=(), port=PORT)
     own = machines.start("p3", args=("sleep", "infinity"), env={"PUBLIC_KEY": KEY.public}, port=PORT)
+    servers = "grep -sxc sshd /proc/[0-9]*/comm | grep -c ':1$' || true"
     assert ssh(pod, "whoami") == "root\n"
+    assert pod.sh(servers) == "1\n"
     for each in (shut, own):
-        assert each.sh("pidof sshd || echo none") == "none\n", "nobody has started it"
+        assert each.sh(servers) == "0\n", "nobody has started one"
 
 
 def test_a_hosts_container_lets_in_keys_that_come_later_and_runs_its_script_behind_the_server(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, override
@@ -72,7 +74,7 @@ class Things(VendorServer):
         return Reply(200, self.things[request.args["id"]])
 
     @route("GET", "/things/all")
-    def every(self, request: Request) -> Reply:
+    def summary(self, request: Request) -> Reply:
         return Reply(200, {"name": ",".join(sorted(self.things)) + request.query.get("tail", "")})
 
     @route("DELETE", "/things/{id}/")
@@ -116,6 +118,18 @@ def test_every_request_is_remembered_with_its_credentials_and_the_status_of_its_
     assert refused.headers["authorization"] == "Bearer wrong"
     assert (made.query, made.body) == ({"really": "yes"}, {"name": "x"})
     assert not things.asked("GET *")
+
+
+def test_a_scripted_refusal_has_its_headers_and_what_the_vendor_says_or_a_body_of_its_own(things: Things) -> None:
+    things.faults.fail("GET *", 429, headers={"Retry-After": "7"}, times=2)
+    things.faults.fail("GET *", 503, body="in trouble")
+    for _ in range(2):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{things.endpoint}/things/x", timeout=60)
+        assert (refused.value.code, refused.value.headers["Retry-After"]) == (429, "7")
+        assert json.loads(refused.value.read()) == {"error": "status 429, as scripted"}
+        refused.value.close()
+    assert ask(things, "GET", "/things/x") == (503, "in trouble")
 
 
 def test_a_scripted_refusal_comes_before_the_effect_in_the_order_of_the_script(things: Things) -> None:
@@ -197,6 +211,15 @@ def test_what_the_schema_does_not_tell_of_is_a_problem_unless_it_is_excused() ->
     assert not schema.response("GET", "/others/1/", 200, {})
     assert not schema.response("DELETE", "/things/x", 404, {})
     assert not schema.response("DELETE", "/things/x", 503, "trouble")
+
+
+def test_a_document_of_an_older_version_is_read_by_its_rules() -> None:
+    note = {"type": "object", "properties": {"note": {"type": "string", "nullable": True}}}
+    told = {"4XX": {"content": {"application/problem+json": {"schema": note}}}}
+    schema = Schema({"openapi": "3.0.0", "paths": {"/things/{id}": {"get": {"responses": told}}}})
+    assert not schema.response("GET", "/things/x", 404, {"note": None})
+    assert schema.response("GET", "/things/x", 404, {"note": 1})
+    assert schema.response("GET", "/things/x", 404, None) == ["a body is missing"]
 
 
 @pytest.mark.parametrize("name", ["runpod_openapi_v2.json", "vast_openapi.yaml", "do_subset_openapi.json"])
