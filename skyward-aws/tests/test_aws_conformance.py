@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import pytest
 from rig.rig import Rig
+from rig.vendor import RigVendor
 
 from skyward import Image
 from skyward.spi import ComputeSpec, Provider
-from skyward.testing import ProviderConformance
+from skyward.testing import ProviderConformance, Vendor
 from skyward_aws import AWS
 
 
@@ -21,7 +20,7 @@ class TestAWS(ProviderConformance):
 
     @pytest.fixture(autouse=True)
     def _rig(self, aws_api: Rig) -> None:
-        self.rig = aws_api
+        self.rig = RigVendor(aws_api, "us-east-1", "eu-west-1")
 
     @pytest.fixture
     def provider(self) -> AWS:
@@ -33,5 +32,5 @@ class TestAWS(ProviderConformance):
     def unauthorised(self) -> Provider | None:
         return AWS(profile="nobody-has-this-one")
 
-    def existing(self) -> Collection[str]:
-        return self.rig.existing()
+    def vendor(self) -> Vendor:
+        return self.rig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import batched
@@ -34,6 +35,7 @@ _ENDING = 120.0
 """Seconds for which a machine that was ended and is not billed any more counts as there: its network card keeps the
 security group."""
 _REGIONS_AT_ONCE = 8
+_A_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
 _CLEARING = 10.0
 """Seconds that closing waits for what cannot be removed yet."""
 
@@ -100,7 +102,8 @@ class Machines:
             for region, names in by_region.items()
             for some in batched(names, _VALUES)
         ]
-        return {each.id: each for each in await self._look(filters, strict=strict)}
+        asked = {name for names in by_region.values() for name in names}  # which a filter may take for patterns
+        return {each.id: each for each in await self._look(filters, strict=strict) if each.id in asked}
 
     async def listed(self, pool_id: str | None) -> list[Instance]:
         """Machines by their tags."""
@@ -116,7 +119,7 @@ class Machines:
 
     async def _things(self, names: Collection[str]) -> list[Instance]:
         """Those of these things that are there."""
-        regions = sorted({name.partition("/")[0] for name in names})
+        regions = sorted({region for name in names if _A_REGION.fullmatch(region := name.partition("/")[0])})
         found = await self._asked([(region, partial(things_in, self._api)) for region in regions])
         return [each for each in found if each.id in names]
 

@@ -24,6 +24,8 @@ class Plan:
     lost: bool = False
     """The effect happens, and the connection ends without a reply."""
     wait: Callable[[], object] | None = None
+    late: bool = False
+    """The effect happens, and the reply is the error all the same."""
 
 
 @define
@@ -65,6 +67,10 @@ class Faults:
     ) -> None:
         """Refuse calls, which then have no effect."""
         self._add(action, Plan(error=Refused(code, message, status)), times, after)
+
+    def fail_after(self, action: str, code: str, status: int = 500, *, times: int = 1, after: int = 0) -> None:
+        """Let calls have their effect, and answer with an error."""
+        self._add(action, Plan(error=Refused(code, "as scripted", status), late=True), times, after)
 
     def throttle(self, action: str, *, times: int = 1, after: int = 0) -> None:
         """Refuse calls as those that come too often."""

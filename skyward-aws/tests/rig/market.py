@@ -112,6 +112,11 @@ class Market:
         """At most so many instances at one time of what matches, all together: ``limit(1, zone="us-east-1a")``."""
         self._limits.insert(0, (Lot(kind, zone, market), number))
 
+    def unlimited(self) -> None:
+        """Forget the limits and refusals."""
+        self._limits.clear()
+        self._refusals.clear()
+
     def refuse(
         self,
         code: str = "InsufficientInstanceCapacity",

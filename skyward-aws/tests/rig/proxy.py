@@ -45,9 +45,11 @@ def reply_to(world: World, request: Request) -> Reply | None:
         with world.lock:
             world.calls.append(request)
             _admit(world, request)
-            if plan.error is not None:
+            if plan.error is not None and not plan.late:
                 raise plan.error
             reply = _answered(world, request)
+            if plan.error is not None:
+                raise plan.error
     except Refused as error:
         reply = refusal(request, error)
     return None if plan.lost else reply
