@@ -11,6 +11,7 @@ from skyward_runpod import RunPod
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hurry")
 class TestRunPod(ProviderConformance):
     patience = 60.0
     longest_pause = 0.2

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fakes.runpod import Fake
 
+import skyward as sky
 from skyward import AuthenticationFailed, ConfigurationError, Transient
 from skyward.spi import PoolIdentity, Provider
 from skyward_runpod import RunPod
@@ -71,6 +72,13 @@ def test_the_address_is_that_of_the_variable(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_cannot_be_is_refused_with_what_to_write(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         RunPod(**settings)
+
+
+def test_spot_is_refused_before_anybody_is_asked(runpod_api: Fake) -> None:
+    for allocation in ("spot", "always-spot", sky.Allocation.AlwaysSpot()):
+        with pytest.raises(ConfigurationError, match="asks for spot machines, and RunPod sells none; leave it"):
+            sky.ComputePool(RunPod(), allocation=allocation)
+    assert runpod_api.asked() == []
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def accelerator_of(gpu: GpuType, count: int = 1) -> Accelerator | None:
                 found.append(read)
                 break
     with_form = [each for each in found if each.form and each.model == found[0].model]
-    return (with_form or found or [None])[0]
+    return next(iter(with_form or found), None)
 
 
 def gpu_offers(
