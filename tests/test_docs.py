@@ -7,6 +7,8 @@ A comment on the line before a code block changes how the block is taken:
     <!-- test: raises NAME -->          ends with this exception
     <!-- test: containers -->           run on real containers, with the tests' base in the place of the default image
     <!-- test: aws -->                  run on AWS as the tests have it, whose machines are real containers
+    <!-- test: runpod -->               the same with RunPod; also vastai, verda, digitalocean
+    <!-- test: file PATH -->            not run: it is this file of the repository, to the letter
     <!-- test: pytest -->               the tests of it pass
     <!-- test: pytest fails -->         some test of it does not
     <!-- test: output -->               on a text block: what the program before it prints ("..." stands for anything)
@@ -26,15 +28,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from fakes.fixtures import digitalocean as digitalocean
+from fakes.fixtures import runpod as runpod
+from fakes.fixtures import vastai as vastai
+from fakes.fixtures import vendor_yard as vendor_yard
+from fakes.fixtures import verda as verda
 from rig.fixtures import aws as aws
 from rig.fixtures import rig_server as rig_server
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = os.environ.get("SKYWARD_TEST_BASE", "localhost/debian-trixie-standin")
 SHELLS = {"sh", "bash", "shell", "console"}
-ALONE = ("aws", "containers", "continues", "output", "pytest")
+VENDORS = ("digitalocean", "runpod", "vastai", "verda")
+"""Directives, and the fixtures of the same names."""
+ALONE = ("aws", "containers", "continues", "output", "pytest", *VENDORS)
 """Directives that need no further word."""
-DIRECTIVE = re.compile(rf"<!--\s*test:\s*(?P<word>{'|'.join(ALONE)}|raises|skip because)\b\s*(?P<rest>.*?)\s*-->")
+DIRECTIVE = re.compile(rf"<!--\s*test:\s*(?P<word>{'|'.join(ALONE)}|file|raises|skip because)\b\s*(?P<rest>.*?)\s*-->")
 FENCE = re.compile(r"(?P<indent>[ ]*)(?P<mark>`{3,}|~{3,})[ ]*(?P<language>[\w+-]*)")
 
 
@@ -97,7 +106,7 @@ class Program(NamedTuple):
     skip: str = ""
     tests: str = ""
     needs: str = ""
-    """``"containers"`` or ``"aws"``: where it runs, other than on this machine alone."""
+    """``"containers"``, ``"aws"`` or a vendor: where it runs, other than on this machine alone."""
 
 
 def programs(path: Path) -> list[Program]:
@@ -107,7 +116,7 @@ def programs(path: Path) -> list[Program]:
         if block.word == "output":
             assert made, f"{block.where}: no program stands before this output"
             made[-1] = made[-1]._replace(output=(made[-1].output or "") + block.code)
-        elif block.language in {"python", "py"}:
+        elif block.language in {"python", "py"} and block.word != "file":
             # Blank lines put each line where it stands in the document, so that tracebacks name the right one.
             earlier = made[-1].code if block.word == "continues" and made else ""
             code = earlier + "\n" * (block.line - 1 - earlier.count("\n")) + block.code
@@ -119,7 +128,7 @@ def programs(path: Path) -> list[Program]:
                 skip = block.rest if block.word == "skip because" else ""
                 tests = block.rest or "pass" if block.word == "pytest" else ""
                 assert tests in {"", "pass", "fails"}, f"{block.where}: 'pytest' may be followed by 'fails' only"
-                needs = block.word if block.word in {"aws", "containers"} else ""
+                needs = block.word if block.word in {"aws", "containers", *VENDORS} else ""
                 made.append(Program(block.where, code, raises=raises, skip=skip, tests=tests, needs=needs))
     return made
 
@@ -160,10 +169,21 @@ def test_the_python_of_the_documentation_runs(
         request.getfixturevalue("aws")
         # Nobody tells a machine of the tests its address; the rig's machines are reached from this one.
         program = program._replace(code=program.code.replace("sky.AWS(", "sky.AWS(ssh_from='198.51.100.7/32', "))
+    if program.needs in VENDORS:
+        request.getfixturevalue(program.needs)
     if program.needs == "containers":
         require(has_image(), f"podman, and the image {BASE}, which scripts/ci-containers.sh makes")
         program = program._replace(code=program.code.replace("sky.Container(", f"sky.Container(image={BASE!r}, "))
     run(program, tmp_path)
+
+
+FILES = [pytest.param(block, id=block.where) for block in ALL_BLOCKS if block.word == "file"]
+
+
+@pytest.mark.parametrize("block", FILES)
+def test_a_file_that_the_documentation_shows_is_that_file(block: Block) -> None:
+    shown, there = block.code, (ROOT / block.rest).read_text(encoding="utf-8")
+    assert shown == there, f"{block.where} and {block.rest} differ: copy the file there"
 
 
 def has_image() -> bool:
@@ -267,6 +287,15 @@ def test_the_output_that_a_document_shows_must_be_what_is_printed(tmp_path: Path
     run(program, tmp_path)
     with pytest.raises(AssertionError):
         run(program._replace(output="gave up\n"), tmp_path)
+
+
+def test_a_block_that_shows_a_file_is_compared_with_it_and_not_run(tmp_path: Path) -> None:
+    page = document(tmp_path, "<!-- test: file Makefile -->\n'''python\n1 / 0\n'''\n")
+    assert not programs(page)
+    [block] = blocks(page)
+    with pytest.raises(AssertionError, match=r"page.md:3 and Makefile differ"):
+        test_a_file_that_the_documentation_shows_is_that_file(block)
+    test_a_file_that_the_documentation_shows_is_that_file(block._replace(code=(ROOT / "Makefile").read_text()))
 
 
 def test_a_block_of_tests_is_run_by_pytest(tmp_path: Path) -> None:
