@@ -262,12 +262,28 @@ async def test_a_machine_that_serves_nobody_and_is_billed_is_found_and_ended(sky
     async with opened(sky, "first") as session:
         await session.launch(request())
         sky.moons["m1"]["state"] = "waning"
-        assert states(await session.describe(["m1"])) == {"m1": InstanceState.GONE}
         assert states(await session.list_owned("first")) == {"m1": InstanceState.PENDING}
         async with opened(sky, "second") as other:
             assert states(await other.list_owned()) == {"m1": InstanceState.PENDING}
+            assert states(await other.describe(["m1"])) == {"m1": InstanceState.GONE}
+            assert sky.ours == ["m1"]  # another pool's is not for this one to judge
             await other.terminate(["m1"])
         assert not sky.ours
+
+
+@on_a_loop
+async def test_a_machine_of_the_pool_that_is_gone_and_billed_is_ended_when_it_is_looked_at(
+    sky: MoonServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(sky) as session:
+        await session.launch(request(2))
+        sky.moons["m1"]["state"] = "waning"
+        sky.play("DELETE /moons/m1", Play(400, {"message": "not now"}))
+        assert states(await session.describe(["m1", "m2"]))["m1"] is InstanceState.GONE
+        assert "costs on" in caplog.text
+        assert "not now" in caplog.text
+        assert states(await session.describe(["m1", "m2"]))["m1"] is InstanceState.GONE
+        assert sky.ours == ["m2"]
 
 
 # ---- ending

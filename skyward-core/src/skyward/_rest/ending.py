@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from skyward._asking import shielded
 from skyward._rest.known import exists
 from skyward._rest.launching import most_telling
-from skyward.errors import Transient
+from skyward.errors import ProviderError, Transient
+from skyward.model.instance import Instance, InstanceState
 
 if TYPE_CHECKING:
     from skyward._rest.session import RestSession
 
-__all__ = ["end"]
+__all__ = ["bury", "end"]
+
+_log = logging.getLogger("skyward.rest")
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
 
@@ -42,6 +47,18 @@ async def end(session: RestSession[Any], ids: Sequence[str]) -> None:
             problems.append(error)
     if problems:
         raise most_telling(problems)
+
+
+async def bury(session: RestSession[Any], machines: Iterable[Instance]) -> None:
+    """End those of the pool that serve nobody any more, and cost. What fails is done again at the next look."""
+    pool_id = session.identity.pool_id
+    dead = [
+        each.id for each in machines if each.pool_id == pool_id and each.state is InstanceState.GONE and exists(each)
+    ]
+    for name, error in (await shielded(_delete(session, dead))).items() if dead else ():
+        _log.warning("%s of %s does nothing any more, and costs on: %s", name, session.rest.vendor, error)
+        if not isinstance(error, ProviderError):
+            raise error
 
 
 async def _delete(session: RestSession[Any], names: Sequence[str]) -> dict[str, BaseException]:

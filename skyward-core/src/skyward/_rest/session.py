@@ -13,7 +13,7 @@ from attrs import evolve
 
 from skyward._asking import all_of, shielded, together
 from skyward._rest.client import RestClient
-from skyward._rest.ending import end
+from skyward._rest.ending import bury, end
 from skyward._rest.keys import Keys
 from skyward._rest.known import Known, exists
 from skyward._rest.label import LABEL, MachineLabel
@@ -102,7 +102,7 @@ class RestSession[S: Opens](ABC):
         """All machines of the account that bear a label, of whatever pool, as `MachineLabel.instance` makes them.
 
         One that serves nobody any more and costs until it is ended, such as one that was outbid or has stopped, is
-        `GONE` with ``"billed": True`` among its details: then its pool replaces it, and it is found and ended.
+        `GONE` with ``"billed": True`` among its details: its pool replaces it, and whoever looks at it next ends it.
         """
 
     @abstractmethod
@@ -193,7 +193,10 @@ class RestSession[S: Opens](ABC):
     # ---- looking
 
     async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
-        """The present state of machines and belongings; what bears no label of a pool is left out."""
+        """The present state of machines and belongings; what bears no label of a pool is left out.
+
+        Of this pool, what is gone and still billed is ended.
+        """
         # No vendor has such ids, and in a path they would name something else.
         names = [name for name in dict.fromkeys(ids) if name.strip(". ")]
         alone = type(self)._look is not RestSession._look
@@ -205,7 +208,9 @@ class RestSession[S: Opens](ABC):
         told = {name: listed[name] for name in names if name in listed}
         told |= {each.id: each for each in looked if each is not None}
         found = {name: full for name, each in told.items() if (full := self.known.told(each)) is not None}
-        return found | {each.id: each for each in self.known.untold(set(names) - found.keys())}
+        found |= {each.id: each for each in self.known.untold(set(names) - found.keys())}
+        await bury(self, found.values())
+        return found
 
     async def list_owned(self, pool_id: str | None = None, /) -> Sequence[Instance]:
         """The machines that bear a label: of one pool, or of all of this account."""
