@@ -20,7 +20,7 @@ from skyward_vastai import VastAI
 
 
 def test_settings_are_values() -> None:
-    settings = VastAI(geolocation=["se", "NO", "SE"], reliability=0.99)  # type: ignore[arg-type]
+    settings = VastAI(geolocation=["se", "NO", "SE"], reliability=0.99)
     assert settings == VastAI(geolocation=("SE", "NO"), reliability=0.99) != VastAI()
     assert pickle.loads(pickle.dumps(settings)) == settings
     assert len({settings, VastAI(), VastAI(disk_gb=32)}) == 2
