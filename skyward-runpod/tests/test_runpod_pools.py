@@ -58,19 +58,21 @@ def test_a_pool_runs_on_pods_moves_its_deadline_and_leaves_nothing(
 
 
 @pytest.mark.slow
-def test_a_pod_whose_client_is_gone_deletes_itself_and_one_that_is_heard_of_stays(
+def test_pods_delete_themselves_when_their_lease_or_their_time_has_run_out(
     runpod: Fake, opened: Any, identity: Any, order: Any
 ) -> None:
-    """Nobody ever logs in to the first one. The second one's lease is long, and it stays until it is ended."""
+    """Nobody ever logs in to one of them. The third one has time, and stays until it is ended."""
 
     async def main() -> None:
-        async with opened(identity(lease=2.0)) as gone, opened(identity(lease=600.0)) as there:
-            [lost], [kept] = await order(gone), await order(there)
-            await asyncio.to_thread(until, lambda: lost.id not in runpod.ours)
+        late = identity(lease=None, deadline=time.time() + 3.0)
+        async with opened(identity(lease=2.0)) as gone, opened(late) as over, opened() as there:
+            [lost], [old], [kept] = await order(gone), await order(over), await order(there)
+            await asyncio.to_thread(until, lambda: not {lost.id, old.id} & set(runpod.ours))
             assert set(runpod.ours) == {kept.id}
-            key = next(each.headers["authorization"] for each in runpod.asked(f"DELETE /v2/pods/{lost.id}"))
-            assert key != f"Bearer {runpod.token}", "the account's key is on no pod"
-            assert await gone.describe([lost.id]) == {}
+            for each in (lost, old):
+                key = next(seen.headers["authorization"] for seen in runpod.asked(f"DELETE /v2/pods/{each.id}"))
+                assert key != f"Bearer {runpod.token}", "the account's key is on no pod"
+            assert await gone.describe([lost.id, old.id]) == {}
             await there.terminate([kept.id])
 
     asyncio.run(main())
