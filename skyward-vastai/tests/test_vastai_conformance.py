@@ -10,7 +10,7 @@ from fakes.vastai import VastAIServer, VastAIVendor
 
 from skyward import Accelerator, Image
 from skyward.spi import ComputeSpec, PoolIdentity, Provider
-from skyward.testing import ProviderConformance, Vendor, deviates
+from skyward.testing import ProviderConformance, deviates
 from skyward_vastai import VastAI
 
 
@@ -36,7 +36,7 @@ class TestVastAI(ProviderConformance):
     def unauthorised(self) -> VastAI:
         return VastAI(endpoint=self.elsewhere.endpoint)
 
-    def vendor(self) -> Vendor:
+    def vendor(self) -> VastAIVendor:
         return self.fake
 
     @deviates("each offer of Vast.ai's is one machine, so that no order brings a part of what was asked for")
