@@ -176,14 +176,15 @@ def test_an_instance_that_is_offline_before_it_ever_ran_is_given_some_time(
     assert verda_api.existing() == set()
 
 
+@pytest.mark.parametrize("status", ["offline", "error"])
 def test_a_stranger_who_looks_ends_nothing_and_hides_nothing_that_costs(
-    verda_api: Fake, opened: Any, launched: Any, identity: Any
+    verda_api: Fake, opened: Any, launched: Any, status: str
 ) -> None:
     async def main() -> None:
         async with opened() as session, opened() as stranger:
             [machine] = await launched(session)
             await running(session, machine.id)
-            verda_api.finish(machine.id, "offline")
+            verda_api.finish(machine.id, status)
             assert await state(stranger, machine.id) is InstanceState.PENDING
             assert [each.id for each in await stranger.list_owned()] == [machine.id]
             assert verda_api.existing() == {machine.id}

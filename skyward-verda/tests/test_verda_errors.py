@@ -42,7 +42,8 @@ ORDER, END, ASK, TOKEN = "POST /instances", "PUT /instances", "GET /scripts", "P
 )
 def test_a_refusal_means(question: str, status: int, code: str, message: str, kind: type[ProviderError] | None) -> None:
     method, path = question.split()
-    error = explained(Answer(status=status, body={"code": code, "message": message}, method=method, path=path))
+    body = {"code": code, "message": message}
+    error = explained(Answer(status=status, body=body, method=method, path=path, words=message))
     assert type(error) is (type(None) if kind is None else kind)
     if error is not None:
         assert message in str(error)

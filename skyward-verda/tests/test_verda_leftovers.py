@@ -60,7 +60,7 @@ def test_a_deadline_whose_record_is_kept_twice_is_that_of_the_later_one() -> Non
 def test_an_instance_whose_description_was_cut_is_known_by_its_script() -> None:
     label = MachineLabel(pool_id="p", node=3)
     records = Records.of([Script("s", "a.sh", scripted(label, "#!/bin/sh\ntrue\n"))])
-    machine = Machine("i", "running", description=label.text()[:40], startup_script_id="s")
+    machine = Machine("i", "running", description=label.text()[:-1], startup_script_id="s")
     assert records.label(machine) == label
     assert records.label(Machine("i", "running", description="my notebook", startup_script_id="other")) is None
 
