@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from skyward import ProviderError, Unavailable
-from skyward.spi import Instance, InstanceState, MachineLabel, RestSession, shielded
+from skyward import Unavailable
+from skyward.spi import Instance, InstanceState, MachineLabel, RestSession
 from skyward_digitalocean import _api
 from skyward_digitalocean._offers import offers_of
 from skyward_digitalocean._settings import DigitalOcean
@@ -23,12 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DigitalOceanSession"]
 
-_log = logging.getLogger("skyward.digitalocean")
-
 _KEY, _TAG = "ssh-key", "tag"
 """How the ids of what is no machine begin."""
-_OFF = ("off", "archive")
-"""What the status of a droplet is that has ended itself, and costs on."""
 
 
 class DigitalOceanSession(RestSession[DigitalOcean]):
@@ -130,27 +125,6 @@ class DigitalOceanSession(RestSession[DigitalOcean]):
             tag = await self.rest.ask("GET", _api.path_of("tags", name), into=OneTag, absent=None)
             return None if tag is None else MachineLabel.read(tag.tag.name)
         return None
-
-    async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
-        """What DigitalOcean says of droplets. One of this pool that is off has ended, costs on, and is destroyed."""
-        found = dict(await super().describe(ids))
-        idle = [
-            each
-            for each in found.values()
-            if each.pool_id == self.identity.pool_id and each.details.get("state") in _OFF
-        ]
-        if idle:
-            await shielded(self._destroy(idle))
-        return found | {each.id: evolve(each, state=InstanceState.GONE) for each in idle}
-
-    async def _destroy(self, idle: Sequence[Instance]) -> None:
-        """Destroy droplets that are off. What fails is tried again at the pool's end, which finds them."""
-        outcomes = await asyncio.gather(*(self._delete(each.id) for each in idle), return_exceptions=True)
-        for each, outcome in zip(idle, outcomes, strict=True):
-            if isinstance(outcome, ProviderError):
-                _log.warning("the droplet %s is off, and costs on: %s", each.id, outcome)
-            elif isinstance(outcome, BaseException):
-                raise outcome
 
     # ---- removing, and moving deadlines
 

@@ -39,9 +39,8 @@ LONGEST = 255
 _STATES = {
     "new": InstanceState.PENDING,
     "active": InstanceState.RUNNING,
-    # These exist, and are billed like one that is on.
-    "off": InstanceState.PENDING,
-    "archive": InstanceState.PENDING,
+    "off": InstanceState.GONE,
+    "archive": InstanceState.GONE,
 }
 
 
@@ -211,6 +210,8 @@ def marks(droplet: Droplet) -> list[tuple[str, MachineLabel]]:
 def machine(droplet: Droplet, identity: PoolIdentity | None = None) -> Instance | None:
     """A droplet as a machine; ``None`` where it is no pool's.
 
+    One that is off has ended itself, and is billed like one that runs: the base ends it for good.
+
     DigitalOcean tags a droplet once it is made. Before, it is the pool's of ``identity`` if it bears such a name.
     """
     labels = [label for _, label in marks(droplet)] or [label for label in (_named(droplet, identity),) if label]
@@ -227,6 +228,7 @@ def machine(droplet: Droplet, identity: PoolIdentity | None = None) -> Instance 
             "name": droplet.name,
             "region": droplet.region.slug,
             "state": droplet.status,
+            **({"billed": True} if state is InstanceState.GONE else {}),
         },
     )
 

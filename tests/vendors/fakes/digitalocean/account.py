@@ -198,7 +198,7 @@ class Account(VendorServer):
         """Keep a key."""
         digest = hashlib.md5(base64.b64decode(public.split()[1])).hexdigest()
         fingerprint = ":".join(digest[at : at + 2] for at in range(0, 32, 2))
-        key = {"id": self.number(), "fingerprint": fingerprint, "public_key": public, "name": name}
+        key: dict[str, Any] = {"id": self.number(), "fingerprint": fingerprint, "public_key": public, "name": name}
         self.keys[key["id"]] = key
         return key
 
