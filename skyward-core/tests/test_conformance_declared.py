@@ -83,7 +83,7 @@ DECLARED: list[tuple[str, Make, str]] = [
     ),
     (BOOT, whole(Lasting), "what i-0 is given for its first boot does not tell its deadline; hand it"),
     (BOOT, whole(Bare), "what i-0 is given for its first boot does not tell its deadline; hand it"),
-    (OWNER, session(Plain), "owner of i-0 is \"Ada O'Neil.*caf@.*, and was .*at its launch; encode what the vendor's"),
+    (OWNER, session(Plain), "owner of i-0 is \"O'Neil.*caf@.*, and was .*at its launch; encode what the vendor's"),
 ]
 
 
