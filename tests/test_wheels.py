@@ -29,7 +29,7 @@ def resolves(module, name):
     try:
         return hasattr(module, name)
     except ValueError as error:
-        return "pip install 'skyward-core[ssh]'" in str(error)
+        return "pip install 'skyward-core[" in str(error)
 for point in importlib.metadata.entry_points(group="skyward"):
     point.load()
 for name in sys.argv[1:]:
