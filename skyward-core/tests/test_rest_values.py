@@ -62,6 +62,8 @@ def test_words_are_cut_to_one_line_that_can_be_shown(text: str) -> None:
 def test_data_that_somebody_has_encoded_is_struck_out_and_names_are_not() -> None:
     said = f"pod 3f2a8c1e-5b7d-4e9f-8a6b-1c2d3e4f5a6b has the key {'QUJD' * 30}= of type ssh-ed25519"
     assert Secrets().strike(said) == "pod 3f2a8c1e-5b7d-4e9f-8a6b-1c2d3e4f5a6b has the key *** of type ssh-ed25519"
+    path = "/v1/instances/3f2a8c1e-5b7d-4e9f-8a6b-1c2d3e4f5a6b/volumes/3f2a8c1e-5b7d-4e9f-8a6b-1c2d3e4f5a6b"
+    assert Secrets().strike(f"GET {path} and https://moon.example{path}").count(path) == 2
 
 
 # ---- what vendors say

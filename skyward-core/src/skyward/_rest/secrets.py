@@ -13,8 +13,8 @@ LONGEST = 300
 """Characters of a vendor's own words that a message holds."""
 _SHORTEST = 6
 _LINE = 16
-# No vendor speaks in words so long: what is, is a token, a key, or data that somebody has encoded.
-_OPAQUE = re.compile(r"[A-Za-z0-9+/=_\-]{65,}")
+# No vendor speaks in words so long: what is, is a token, a key, or data that somebody has encoded; or else a path.
+_OPAQUE = re.compile(r"(?<![\w/.+=-])[\w+=-][\w+/=-]{64,}", re.ASCII)
 # Of Authorization and the like: the scheme is no secret.
 _SCHEMES = {"bearer", "basic", "token", "apikey"}
 
