@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyward import Accelerator, Image
-from skyward.spi import ComputeSpec, Offer
+from skyward.spi import ComputeSpec, LaunchRequest, Offer
 from skyward_vastai import VastAI
 from skyward_vastai._gpus import accelerator, names_of
 from skyward_vastai._offers import Ask, offers_of
@@ -149,6 +149,27 @@ def test_hosts_that_have_failed_are_passed_over_while_there_are_others(spec: Spe
     assert [offer.details["ask"] for offer in both] == [2]
     alone = offers_of([bad], [], spec(), VastAI(), avoided={1})
     assert [offer.details["ask"] for offer in alone] == [1]
+
+
+def test_what_was_found_is_used_for_seconds_without_what_was_ordered(
+    vastai_api: VastAIServer, opened: Opened, spec: Spec, hurried: Any
+) -> None:
+    wanted = spec(accelerator=Accelerator("RTX-4090"))
+
+    async def main() -> None:
+        async with opened() as session:
+            first, *_ = offers = await session.offers(wanted)
+            assert await session.offers(wanted) == offers
+            assert len(vastai_api.asked("POST /api/v0/bundles")) == 2, "one for each market"
+            [machine] = await session.launch(LaunchRequest(offer=first, nodes=(0,), spec=wanted))
+            assert 1000 not in {offer.details["ask"] for offer in await session.offers(wanted)}
+            await session.terminate([machine.id])
+            assert len(vastai_api.asked("POST /api/v0/bundles")) == 2
+            hurried.skipped += 20
+            assert 1000 in {offer.details["ask"] for offer in await session.offers(wanted)}
+            assert len(vastai_api.asked("POST /api/v0/bundles")) == 4
+
+    asyncio.run(main())
 
 
 dollars = st.floats(min_value=0.001, max_value=100.0)

@@ -9,7 +9,8 @@ from attrs import frozen
 from skyward import Image, ProviderError
 from skyward.spi import ComputeSpec, Finding
 from skyward_vastai._limits import BILLING
-from skyward_vastai._session import client, searched
+from skyward_vastai._market import Searches
+from skyward_vastai._session import client
 
 if TYPE_CHECKING:
     from skyward.spi import RestClient
@@ -57,7 +58,7 @@ def _credit(account: _Account) -> Finding:
 async def _market(rest: RestClient, settings: VastAI) -> Finding:
     spec = ComputeSpec(nodes=1, image=Image())
     try:
-        asks = (await searched(rest, settings, spec, "on-demand")).offers
+        asks = await Searches(rest, settings).found(spec, "on-demand")
     except ProviderError as error:
         fact, _, remedy = str(error).rpartition(": ")
         return Finding(subject="market", level="problem", detail=fact, remedy=remedy)

@@ -18,7 +18,6 @@ from skyward.spi import (
     Instance,
     InstanceState,
     MachineLabel,
-    Market,
     Offer,
     Order,
     PoolIdentity,
@@ -31,11 +30,12 @@ from skyward.spi import (
 from skyward_vastai._credentials import address, key
 from skyward_vastai._instances import DEAD, LABEL_LIMIT, Made, contract, machine
 from skyward_vastai._limits import PACES, REMEDY, explained
-from skyward_vastai._offers import Found, offers_of, search
+from skyward_vastai._market import Searches
+from skyward_vastai._offers import offers_of
 from skyward_vastai._onstart import END, onstart
 from skyward_vastai._settings import VastAI
 
-__all__ = ["VastAISession", "client", "opened", "searched"]
+__all__ = ["VastAISession", "client", "opened"]
 
 _log = logging.getLogger("skyward.vastai")
 
@@ -77,24 +77,20 @@ async def opened(settings: VastAI, identity: PoolIdentity) -> VastAISession:
     return VastAISession(settings, identity, rest)
 
 
-async def searched(rest: RestClient, settings: VastAI, spec: ComputeSpec, market: Market) -> Found:
-    """What is for rent."""
-    return await rest.ask("POST", "/api/v0/bundles/", body=search(settings, spec, market), into=Found)
-
-
 class VastAISession(RestSession[VastAI]):
     """Serves one pool. Machines are rented one by one: each offer is one machine, and two orders are 4.5 s apart."""
 
     def __init__(self, settings: VastAI, identity: PoolIdentity, rest: RestClient) -> None:
         super().__init__(settings, identity, rest)
+        self._searches = Searches(rest, settings)
         self._destroyed: set[str] = set()
         self._failed: set[int] = set()  # hosts whose instances have died by themselves, of this pool
 
     async def offers(self, spec: ComputeSpec, /) -> Sequence[Offer]:
         """What is for rent that meets the request, the cheapest first."""
-        fixed = await searched(self.rest, self.settings, spec, "on-demand")
-        bids = await searched(self.rest, self.settings, spec, "spot")
-        return offers_of(fixed.offers, bids.offers, spec, self.settings, avoided=self._failed)
+        fixed = await self._searches.found(spec, "on-demand")
+        bids = await self._searches.found(spec, "spot")
+        return offers_of(fixed, bids, spec, self.settings, avoided=self._failed)
 
     # ---- renting
 
@@ -102,10 +98,12 @@ class VastAISession(RestSession[VastAI]):
         return first_boot_script(lifetime=lifetime, lease=self.identity.lease, user=self.user, end=END)
 
     async def _create(self, order: Order) -> Instance:
+        ask = order.offer.details["ask"]
+        self._searches.drop(ask)
         body = contract(order, self.settings, onstart(order.script, order.key, self.rest.endpoint))
         made = await self.rest.create(
             "PUT",
-            f"/api/v0/asks/{order.offer.details['ask']}/",
+            f"/api/v0/asks/{ask}/",
             body=body,
             into=Made,
             find=partial(self._made, body["label"]),
