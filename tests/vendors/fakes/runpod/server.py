@@ -59,7 +59,7 @@ class Fake(VendorServer):
         keys_replaced: whether somebody has changed the SSH keys of the account.
     """
 
-    schema = Schema.load("runpod_openapi_v2.json", unknown=("* 402",))
+    schema = Schema.load("runpod_openapi_v2.json")
 
     def __init__(self, machines: FakeMachines) -> None:
         self.machines = machines
