@@ -44,6 +44,15 @@ def _matches(pattern: str, what: str) -> Callable[[DigitalOcean, Attribute[Any],
     return check
 
 
+def _is_image(settings: DigitalOcean, attribute: Attribute[Any], value: object) -> None:
+    del settings, attribute
+    number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if value is not None and not number and not (isinstance(value, str) and re.fullmatch(_SLUG, value)):
+        raise ConfigurationError(
+            f"image must be the slug or the number of an image, not {value!r}: write for example 'ubuntu-24-04-x64'"
+        )
+
+
 def endpoint_of(value: object, name: str) -> str:
     """An address of the interface, without a slash at its end.
 
@@ -95,18 +104,9 @@ class DigitalOcean:
         default="nyc1",
         validator=_matches(_REGION, f"the slug of a region, such as {', '.join(map(repr, REGIONS))}"),
     )
-    image: str | int | None = field(default=None)
+    image: str | int | None = field(default=None, validator=_is_image)
     vpc: str | None = field(default=None, validator=_matches(_UUID, "the id of a VPC, as `doctl vpcs list` tells it"))
     endpoint: str = field(default=ENDPOINT, converter=_endpoint)
-
-    @image.validator
-    def _is_image(self, attribute: Attribute[Any], value: object) -> None:
-        del attribute
-        number = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        if value is not None and not number and not (isinstance(value, str) and re.fullmatch(_SLUG, value)):
-            raise ConfigurationError(
-                f"image must be the slug or the number of an image, not {value!r}: write for example 'ubuntu-24-04-x64'"
-            )
 
     async def open(self, identity: PoolIdentity, /) -> DigitalOceanSession:
         """See that DigitalOcean knows the token. Nothing is created before the first launch.
