@@ -80,7 +80,6 @@ class FakeCloud:
             - ``After(entry)``: the call takes effect first, so its answer is lost or late;
             - ``Late(seconds, entry)``: the effect comes so much later;
             - ``None``: an ordinary call.
-        vendor: the cloud as the conformance kit's ``Vendor``, for the tests of a provider that is built on it.
     """
 
     def __init__(
@@ -112,7 +111,7 @@ class FakeCloud:
         default = Capabilities(spot=True, default_lease=60, preemption_notice=notice)
         capable = default if capabilities is None else capabilities
         self._provider = FakeProvider(secrets.token_hex(8), name, capable, self._backend)
-        self.vendor = FakeVendor(self._backend)
+        self._vendor = FakeVendor(self._backend)
         self._blocks = contextlib.ExitStack()
         self._machines: dict[str, FakeMachine] = {}
         self.sell(*([spot(), on_demand()] if offers is None else offers))
@@ -121,6 +120,11 @@ class FakeCloud:
     def provider(self) -> FakeProvider:
         """What a pool is given: a value that is hashable and pickles."""
         return self._provider
+
+    @property
+    def vendor(self) -> FakeVendor:
+        """The cloud in the place of a vendor's server, for the conformance kit."""
+        return self._vendor
 
     @property
     def clock(self) -> VirtualClock:

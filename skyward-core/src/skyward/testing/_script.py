@@ -20,7 +20,7 @@ __all__ = ["After", "Hang", "Late", "Script", "perform"]
 
 _METHODS = frozenset(
     {"open", "offers", "launch", "describe", "terminate", "extend", "list_owned", "transport", "close"}
-    | {"bootstrap", "transport.open", "transport.close", "*"}
+    | {"bootstrap", "transport.open", "transport.close"}
 )
 _ASKED = frozenset({"open", "offers", "launch", "describe", "terminate", "extend", "list_owned"})
 """What ``*`` stands for: the calls that a provider asks its vendor by."""
@@ -69,7 +69,7 @@ class Script(dict[str, list[object]]):
         Raises:
             ConfigurationError: there is no such method.
         """
-        if method not in _METHODS:
+        if method not in _METHODS and method != "*":
             raise ConfigurationError(f"there is no call {method!r} to script{did_you_mean(method, _METHODS)}")
         self.setdefault(method, []).extend(entries)
 
