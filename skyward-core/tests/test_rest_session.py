@@ -333,6 +333,16 @@ async def test_one_that_cannot_be_ended_does_not_keep_the_others(sky: MoonServer
 
 
 @on_a_loop
+async def test_own_machines_are_ended_even_when_nothing_is_to_be_known_of_others(sky: MoonServer) -> None:
+    async with opened(sky) as session:
+        await session.launch(request(2))
+        sky.play("GET /moons*", *[Play(400, {"message": "no looks today"})] * 2)
+        with pytest.raises(ProviderError, match="no looks today"):
+            await session.terminate(["m1", "stranger", "m2", "another"])
+        assert not sky.ours
+
+
+@on_a_loop
 async def test_a_cancelled_terminate_ends_all_the_same(sky: MoonServer) -> None:
     async with opened(sky) as session:
         machines = await session.launch(request(3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skyward._asking import shielded
@@ -28,18 +28,26 @@ async def end(session: RestSession[Any], ids: Sequence[str]) -> None:
     names = list(dict.fromkeys(ids))
     own = {name: session.identity.pool_id for name in names if name in session.known}
     strange = [name for name in names if name not in own]
-    # What is no pool's is left alone, whoever asks for it.
-    found = await session.describe(strange) if strange else {}
+    problems: list[BaseException] = []
+    found: Mapping[str, Instance] = {}
+    try:
+        # What is no pool's is left alone, whoever asks for it.
+        found = await session.describe(strange) if strange else {}
+    except ProviderError as error:
+        problems.append(error)
     there = {name: each.pool_id for name, each in found.items() if exists(each)} | own
 
     failures = await _delete(session, list(there))
+    problems += failures.values()
     asked = [name for name in there if name not in failures]
     session.known.ending(asked)
-    left = await _left(session, asked)
-    session.known.forget(name for name in asked if name not in left)
-    problems: list[BaseException] = [*failures.values()]
-    if left:
-        problems.append(Transient(f"{session.rest.vendor} was asked to end {', '.join(left)}, and still has it"))
+    try:
+        left = await _left(session, asked)
+        session.known.forget(name for name in asked if name not in left)
+        if left:
+            raise Transient(f"{session.rest.vendor} was asked to end {', '.join(left)}, and still has it")
+    except ProviderError as error:
+        problems.append(error)
     for pool_id in sorted(set(there.values())):
         try:
             await session.clear(pool_id)
