@@ -14,6 +14,7 @@ from fakes.vastai import VastAIServer
 
 from skyward import Accelerator, QuotaExceeded, Transient, Unavailable
 from skyward.spi import ComputeSpec, InstanceState, LaunchRequest, MachineLabel, Market, PoolIdentity
+from skyward_vastai._instances import machine
 from skyward_vastai._limits import PACES
 from skyward_vastai._session import VastAISession
 
@@ -31,8 +32,8 @@ async def request(session: VastAISession, spec: Spec, market: Market = "on-deman
 
 
 async def launched(session: VastAISession, spec: Spec, market: Market = "on-demand") -> str:
-    [machine] = await session.launch(await request(session, spec, market))
-    return machine.id
+    [made] = await session.launch(await request(session, spec, market))
+    return made.id
 
 
 def test_an_order_is_for_an_instance_that_runs_or_none_with_a_label_that_tells_all(
@@ -66,8 +67,8 @@ def test_what_is_bid_is_what_was_offered_and_no_more_than_the_pool_allows(
     async def main() -> None:
         async with opened() as session:
             order = await request(session, spec, "spot")
-            [machine] = await session.launch(order)
-            assert machine.offer.price == order.offer.price
+            [made] = await session.launch(order)
+            assert made.offer.price == order.offer.price
             order = await request(session, spec, "spot")
             await session.launch(evolve(order, max_price=(order.offer.price or 0.0) - 0.01))
 
@@ -242,9 +243,38 @@ def test_an_instance_runs_when_its_own_port_can_be_reached_and_not_by_the_vendor
     assert states == [InstanceState.PENDING] * 3 + [InstanceState.RUNNING] * 3
     last = seen[-1]
     assert last.ip is not None
-    assert last.ip.startswith("127.78."), "without the white space that comes with it"
+    assert last.ip.startswith("127.78.")
+    assert last.ip == last.ip.strip(), "white space comes with it"
     assert last.details["port"] > 20_000
     assert {each.ip for each in seen[:3]} == {None}
+
+
+def test_an_instance_that_has_its_port_already_and_does_not_run_yet_is_on_its_way(identity: Identity) -> None:
+    row: dict[str, Any] = {
+        "id": 7,
+        "label": MachineLabel.of(identity(), 0).text(256),
+        "actual_status": "loading",
+        "public_ipaddr": "203.0.113.7",
+        "ports": {"22/tcp": [{"HostIp": "0.0.0.0", "HostPort": "20022"}]},
+    }
+
+    def state(**changes: Any) -> InstanceState | None:
+        found = machine({**row, **changes})
+        return None if found is None else found.state
+
+    assert state() is InstanceState.PENDING
+    assert state(actual_status="running") is InstanceState.RUNNING
+    wrong: tuple[Any, ...] = (
+        None,
+        {},
+        {"22/tcp": []},
+        {"22/tcp": [{"HostPort": ""}]},
+        {"8080/tcp": [{"HostPort": "1"}]},
+    )
+    for ports in wrong:
+        assert state(actual_status="running", ports=ports) is InstanceState.PENDING
+    assert state(label="skyward") is None
+    assert state(label=None) is None
 
 
 @pytest.mark.parametrize("status", ["stopped", "frozen", "exited", "unknown", "offline"])
@@ -310,9 +340,9 @@ def test_a_host_that_has_failed_is_not_rented_again_and_one_that_was_outbid_is(
         async with opened() as session:
             for status, again in (("stopped", True), ("exited", False)):
                 order = await request(session, spec, "spot")
-                [machine] = await session.launch(order)
-                vastai_api.die(int(machine.id), status)
-                await session.describe([machine.id])
+                [made] = await session.launch(order)
+                vastai_api.die(int(made.id), status)
+                await session.describe([made.id])
                 hosts = {offer.details["machine"] for offer in await session.offers(order.spec)}
                 assert (order.offer.details["machine"] in hosts) == again
 
