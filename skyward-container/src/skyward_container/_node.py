@@ -6,7 +6,7 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -26,9 +26,11 @@ __all__ = [
     "instance",
     "labels",
     "name_of",
+    "names_among",
     "network_of",
 ]
 
+_NAME = re.compile(r"skyward-[A-Za-z0-9_.-]+")
 FOLDER = "/run/skyward/node"
 """Where the supervisor of a node has its sockets; `node.sh` looks for its process there."""
 
@@ -49,6 +51,11 @@ class Limits:
     cpus: int | None
     memory: int | None
     shared: int
+
+
+def names_among(ids: Iterable[str]) -> list[str]:
+    """Those that a node's container may have: the engine takes others for options, for patterns, or for a mistake."""
+    return [name for name in ids if _NAME.fullmatch(name)]
 
 
 def network_of(pool_id: str) -> str:

@@ -141,6 +141,7 @@ class ContainerSession:
 
     async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
         """What the engine says of the containers with these names."""
+        ids = _node.names_among(ids)
         if not ids:
             return {}
         found = await self._look(ids)
@@ -157,6 +158,7 @@ class ContainerSession:
 
     async def terminate(self, ids: Sequence[str], /) -> None:
         """End containers and remove them; the network goes with the last one."""
+        ids = _node.names_among(ids)
         if not ids:
             return
         words = await self._remove(*ids)
@@ -180,7 +182,8 @@ class ContainerSession:
     async def extend(self, ids: Sequence[str], deadline: float, /) -> None:
         """Move the deadline of containers, and of those to come; see `_deadline`."""
         self._identity = evolve(self._identity, deadline=deadline)
-        living = await self._living(ids) if ids else []
+        named = _node.names_among(ids)
+        living = await self._living(named) if named else []
         answers = await asyncio.gather(*(_deadline.move(self._engine, name, deadline) for name in living))
         failed = {name: words for name, words in zip(living, answers, strict=True) if words}
         self._moved |= {name: deadline for name in living if name not in failed and name in self._offers}
