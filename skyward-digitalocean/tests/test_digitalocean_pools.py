@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -64,10 +63,8 @@ def test_a_droplet_whose_client_was_killed_powers_itself_off_and_reap_destroys_i
         assert client.stdout.readline() == "in\n"
         client.send_signal(signal.SIGKILL)
     [droplet] = digitalocean.ours.values()
-    limit = time.monotonic() + 120
-    while droplet.status != "off":
-        assert time.monotonic() < limit, digitalocean.machines[str(droplet.id)].logs()
-        time.sleep(0.2)
+    assert digitalocean.off.wait(180), digitalocean.machines[str(droplet.id)].logs()
+    assert droplet.status == "off"
     assert digitalocean.ours, "DigitalOcean bills it on"
     done = subprocess.run(
         [sys.executable, "-m", "skyward", "reap", "--json", "--provider", "DigitalOcean"],

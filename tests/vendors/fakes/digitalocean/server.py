@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
 from fakes.machines import FakeMachines
@@ -32,6 +33,7 @@ class DigitalOceanServer(Account):
         list_lag: how many lists do not tell of a new droplet.
         stuck: how many of the next droplets never boot.
         slow: how many of the next droplets take four looks more.
+        off: set as soon as a droplet has powered itself off.
     """
 
     def __init__(self, machines: FakeMachines | None = None) -> None:
@@ -40,6 +42,7 @@ class DigitalOceanServer(Account):
         self.list_lag = 0
         self.stuck = 0
         self.slow = 0
+        self.off = threading.Event()
         super().__init__(self.machines.address)
         self.settle()
 
@@ -143,6 +146,7 @@ class DigitalOceanServer(Account):
         with self.lock:
             if number in self.droplets:
                 self.droplets[number].status = "off"
+                self.off.set()
 
     @property
     def ours(self) -> dict[int, Droplet]:
