@@ -11,7 +11,7 @@ CERTAIN = (Unavailable, QuotaExceeded, AuthenticationFailed)
 """Readings of an answer 5xx that say for certain that it had no effect."""
 UNCLEAR = frozenset({408, 499})
 """Statuses below 500 after which nobody knows whether a request had its effect: somebody in between gave up waiting."""
-_AGAIN = frozenset({408, 425, 429, 499})
+_AGAIN = frozenset({408, 425, 499})
 _NEVER = frozenset({501, 505})
 
 
