@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 from fakes.vastai import VastAIServer
 
-from skyward import Accelerator, QuotaExceeded, Transient, Unavailable
+from skyward import Accelerator, AuthenticationFailed, QuotaExceeded, Transient, Unavailable
 from skyward.spi import ComputeSpec, InstanceState, LaunchRequest, MachineLabel, Market, PoolIdentity
 from skyward_vastai._instances import machine
 from skyward_vastai._limits import PACES
@@ -365,3 +365,16 @@ def test_all_pages_are_read(vastai_api: VastAIServer, opened: Opened, spec: Spec
     asyncio.run(main())
     assert vastai_api.ours == []
     assert len({each.query.get("after_token") for each in vastai_api.asked("GET /api/v1/instances")}) > 1
+
+
+def test_a_key_that_is_deleted_in_mid_life_is_told_by_a_search_too_which_answers_404(
+    vastai_api: VastAIServer, opened: Opened, spec: Spec
+) -> None:
+    async def main() -> None:
+        async with opened() as session:
+            vastai_api.key = "another"
+            with pytest.raises(AuthenticationFailed, match="set VAST_API_KEY"):
+                await session.offers(spec())
+
+    asyncio.run(main())
+    assert [each.status for each in vastai_api.asked("POST *")] == [404]
