@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 import skyward as sky
 from skyward._calls import Calls
 from skyward._dispatcher import Dispatcher
@@ -101,3 +103,31 @@ def test_an_interrupted_call_goes_on_once_the_last_words_of_its_task_are_deliver
     )
     Calls(engine)._abandon([], lambda: done.append("ended"))
     assert done == ["stopped", "ended", "delivered"]
+
+
+class DyingNode(QuietNode):
+    """A node that is found to be lost when it is told to end."""
+
+    def __init__(self, index: int, dispatcher: Dispatcher) -> None:
+        super().__init__(EagerSlot(dispatcher))
+        self.index = index
+        self._dispatcher = dispatcher
+
+    def close(self) -> None:
+        self._dispatcher.node_lost(self, "its supervisor has ended")  # type: ignore[arg-type]
+
+
+def test_nodes_that_are_found_to_be_lost_while_the_pool_ends_do_not_keep_it_from_ending() -> None:
+    dispatcher = Dispatcher(EventBus(), SimpleNamespace())  # type: ignore[arg-type]
+    for index in range(3):
+        dispatcher.nodes[index] = DyingNode(index, dispatcher)  # type: ignore[assignment]
+    dispatcher.close("the pool has ended")
+    assert not dispatcher.nodes
+
+
+def test_machines_are_ended_whatever_goes_wrong_with_the_tasks_of_a_pool_that_is_left(skyward_cloud: Any) -> None:
+    pool = sky.ComputePool(skyward_cloud.provider, nodes=2, display="quiet")
+    with pytest.raises(ZeroDivisionError), pool:
+        engine: Any = pool._engine
+        engine.dispatcher.close = lambda why: 1 / 0
+    assert skyward_cloud.alive == []

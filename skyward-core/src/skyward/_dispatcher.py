@@ -115,7 +115,7 @@ class Dispatcher:
             self._closed = why
             for task in list(self._tasks.values()):
                 self._finish(task, UsageError(why))
-            for node in self.nodes.values():
+            for node in list(self.nodes.values()):  # one that cannot be told is lost there and then
                 for slot in node.slots:
                     slot.close()
                 node.close()

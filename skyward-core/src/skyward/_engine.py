@@ -365,9 +365,13 @@ class Engine:
                 return  # another thread ends it
             self.state = "leaving"
         try:
-            self.events.emit(PoolStopping())
-            self.dispatcher.close("the pool has ended while the task was waiting or running: its `with` block was left")
-            self._loop.start(self._road.destroy()).result()
+            try:
+                self.events.emit(PoolStopping())
+                self.dispatcher.close(
+                    "the pool has ended while the task was waiting or running: its `with` block was left"
+                )
+            finally:  # the machines go, whatever goes wrong before
+                self._loop.start(self._road.destroy()).result()
         finally:
             self._release("ended")
 
