@@ -87,12 +87,16 @@ class BootRules(ProviderRules):
             wire.close()
 
 
+def _unheard(phase: str, state: str, seconds: float | None) -> None:
+    """Take a report of the bootstrap's."""
+
+
 async def _refused(road: Transport, patience: float) -> None:
     """Make a machine ready that has the wrong host key; this must be refused."""
     remedy = "give its key to SshAddress(host_key=...), so that it is refused before anything is sent to it"
     try:
         async with asyncio.timeout(patience):
-            await road.bootstrap(Image(), lambda *_: None)
+            await road.bootstrap(Image(), _unheard)
     except Exception as error:
         if not isinstance(error, BootstrapError) or "host key" not in str(error):
             raise Broken(
