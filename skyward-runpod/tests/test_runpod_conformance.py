@@ -29,4 +29,5 @@ class TestRunPod(ProviderConformance):
         return RunPod(profile="nobody-has-this-one")
 
     def vendor(self) -> Vendor | None:
-        return RunPodVendor(self.fake)
+        made: Vendor = RunPodVendor(self.fake)
+        return made

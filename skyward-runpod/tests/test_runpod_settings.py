@@ -109,7 +109,8 @@ async def test_the_key_is_that_of_the_variable_else_of_the_file_and_a_profile_go
     async def used(settings: RunPod) -> str:
         session = await settings.open(identity())
         await session.close()
-        return runpod_api.asked()[-1].headers["authorization"]
+        header: str = runpod_api.asked()[-1].headers["authorization"]
+        return header
 
     file(f"[default]\napi_key = '{runpod_api.pods['stranger1'].key}'\n[work]\napi_key = '{runpod_api.token}'\n")
     assert await used(RunPod()) == f"Bearer {runpod_api.token}"
