@@ -21,7 +21,11 @@ DOCUMENT: dict[str, Any] = {
         "/things": {
             "post": {
                 "requestBody": {"$ref": "#/components/requestBodies/Thing"},
-                "responses": {"201": {"$ref": "#/components/responses/Thing"}, "429": {"description": "slower"}},
+                "responses": {
+                    "201": {"$ref": "#/components/responses/Thing"},
+                    "429": {"description": "slower"},
+                    "default": {"$ref": "#/components/responses/Problem"},
+                },
             }
         },
         "/things/{id}": {
@@ -36,14 +40,18 @@ DOCUMENT: dict[str, Any] = {
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}},
             }
         },
-        "responses": {"Thing": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}}}},
+        "responses": {
+            "Thing": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}}},
+            "Problem": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}},
+        },
         "schemas": {
+            "Problem": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
             "Thing": {
                 "type": "object",
                 "required": ["name"],
                 "additionalProperties": False,
                 "properties": {"name": {"type": "string"}, "note": {"type": ["string", "null"]}},
-            }
+            },
         },
     },
 }
@@ -193,6 +201,22 @@ def test_an_answer_that_does_not_fit_the_schema_is_a_problem_of_the_fake(things:
     ask(things, "GET", "/things/bad")
     (problem,) = things.problems
     assert problem.startswith("GET /things/bad: 200: $.name:")
+
+
+@pytest.mark.parametrize("hook", ["authorize", "unfit", "problem"])
+def test_refusals_must_fit_the_schema_as_well(things: Things, hook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(things, hook, lambda *_: Reply(400, {"message": "in nobody's form"}))
+    if hook == "problem":
+        things.faults.fail("POST /things", 400)
+    assert ask(things, "POST", "/things", {"name": 1} if hook == "unfit" else {"name": "x"})[0] == 400
+    assert things.problems == ["POST /things: 400: $: 'error' is a required property"]
+    assert not things.things
+
+
+def test_a_refusal_that_a_test_has_written_may_be_wrong_on_purpose(things: Things) -> None:
+    things.faults.fail("POST /things", 400, body="<html>")
+    assert ask(things, "POST", "/things", {"name": "x"}) == (400, "<html>")
+    assert not things.problems
 
 
 def test_a_route_that_fails_is_a_problem_of_the_fake(things: Things) -> None:
