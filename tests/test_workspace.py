@@ -60,6 +60,15 @@ def test_each_package_has_a_readme_a_source_and_tests(members: list[Any]) -> Non
             assert (member.folder / part).exists(), f"{member.name} has no {part}"
 
 
+def test_every_provider_of_ours_is_held_to_the_conformance_kit() -> None:
+    from skyward._plugins_kinds import FIRST_PARTY
+
+    for name, package in FIRST_PARTY.items():
+        texts = [path.read_text(encoding="utf-8") for path in (ROOT / package / "tests").glob("test_*.py")]
+        kit = rf"^class Test{name}\(ProviderConformance\):$"
+        assert sum(len(re.findall(kit, text, re.MULTILINE)) for text in texts) == 1, name
+
+
 def test_every_package_asks_for_the_core_of_its_own_version(plugins: list[Any]) -> None:
     assert f"skyward-core{bounds()}" in PROJECT["dependencies"]
     for member in plugins:
