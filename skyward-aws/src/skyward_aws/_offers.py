@@ -8,15 +8,11 @@ from collections.abc import Collection, Iterable, Mapping
 from attrs import evolve, frozen
 
 from skyward import Accelerator
-from skyward.spi import ComputeSpec, Market, Offer
+from skyward.spi import ComputeSpec, Market, Offer, cheapest_first, meets
 from skyward_aws._catalog import Kind
 
 __all__ = ["Prices", "offers_of", "zone_offer"]
 
-_LEAST_VCPU, _LEAST_MEMORY_GB = 2, 3.5
-"""What a machine has at least where the request does not say: less is too little for Python with its packages."""
-_DEAREST = 4.0
-"""Machines that cost more than so many times what the cheapest fitting one costs on demand are left out."""
 _RISE = 1.1
 """So many times its price of today is what a spot machine may come to: prices are up to minutes old."""
 _LEAST_SECONDS = 60.0
@@ -63,15 +59,10 @@ def offers_of(
     fitting = [kind for kind in kinds if _fits(kind, spec) and set(kind.zones) & set(zones)]
     chosen = architecture or ("x86_64" if any(kind.architecture == "x86_64" for kind in fitting) else "arm64")
     fitting = [kind for kind in fitting if kind.architecture == chosen]
-    costs = [prices.on_demand[kind.name] for kind in fitting if kind.name in prices.on_demand]
-    limit = _DEAREST * min(costs, default=math.inf)
-    offers = [
-        offer
-        for kind in fitting
-        if prices.on_demand.get(kind.name, 0.0) <= limit
-        for offer in _of(kind, prices, provider, region, sorted(set(kind.zones) & set(zones)))
-    ]
-    return sorted(offers, key=_preference)
+    offers = (
+        offer for kind in fitting for offer in _of(kind, prices, provider, region, sorted(set(kind.zones) & set(zones)))
+    )
+    return sorted(cheapest_first(offers), key=_price)
 
 
 def zone_offer(offer: Offer, zone: str) -> Offer:
@@ -84,18 +75,10 @@ def zone_offer(offer: Offer, zone: str) -> Offer:
 
 
 def _fits(kind: Kind, spec: ComputeSpec) -> bool:
-    if spec.machine is not None and kind.name != spec.machine:
+    if spec.machine is None and (kind.odd or not kind.plain):
         return False
-    free = spec.machine is not None  # whoever names a machine wants that one
-    if not free and (kind.odd or not kind.plain):
-        return False
-    least_cpu = spec.cpu or (0 if free else _LEAST_VCPU)
-    least_memory = spec.memory_gb or (0.0 if free else _LEAST_MEMORY_GB)
-    if kind.vcpu < least_cpu or kind.memory_gb < least_memory:
-        return False
-    if spec.accelerator is None:
-        return free or not kind.accelerator
-    return bool(kind.accelerator) and Accelerator.parse(kind.accelerator).satisfies(spec.accelerator)
+    device = Accelerator.parse(kind.accelerator) if kind.accelerator else None
+    return meets(spec, kind.name, vcpu=kind.vcpu, memory_gb=kind.memory_gb, accelerator=device)
 
 
 def _of(kind: Kind, prices: Prices, provider: str, region: str, zones: list[str]) -> Iterable[Offer]:
@@ -133,12 +116,6 @@ def _of(kind: Kind, prices: Prices, provider: str, region: str, zones: list[str]
         )
     if kind.on_demand:
         yield offer("on-demand", dear, zones)
-
-
-def _preference(offer: Offer) -> tuple[object, ...]:
-    """What costs least comes first; of unknown prices, the smallest machine."""
-    devices = 0 if offer.accelerator is None else offer.accelerator.count
-    return (_price(offer), devices, offer.vcpu, offer.memory_gb, offer.instance_type, offer.market)
 
 
 def _price(offer: Offer) -> float:

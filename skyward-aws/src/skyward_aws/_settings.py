@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attrs import field, frozen
 
 from skyward import ConfigurationError
-from skyward.spi import Capabilities, Finding, PoolIdentity
+from skyward.spi import Capabilities, Finding, PoolIdentity, is_number, is_text, is_truth
 
 if TYPE_CHECKING:
     from attrs import Attribute
@@ -22,17 +22,6 @@ __all__ = ["AWS"]
 _REGION = r"[a-z]{2,}(-[a-z]+)+-\d+"
 _LARGEST = 65_536
 """GiB of a gp3 volume, by https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html."""
-
-
-def _matches(pattern: str, what: str, example: str) -> Callable[[AWS, Attribute[Any], object], None]:
-    def check(settings: AWS, attribute: Attribute[Any], value: object) -> None:
-        del settings
-        if value is None and attribute.default is None:
-            return
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ConfigurationError(f"{attribute.name} must be {what}, not {value!r}: write for example {example!r}")
-
-    return check
 
 
 def _networks(value: object) -> tuple[str, ...] | None:
@@ -60,22 +49,10 @@ def _regions(value: object) -> tuple[str, ...] | None:
     return given
 
 
-def _is_size(settings: AWS, attribute: Attribute[Any], value: object) -> None:
-    del settings
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
-        raise ConfigurationError(f"{attribute.name} must be a number of GiB from 1 to {_LARGEST}, not {value!r}")
-
-
 def _is_architecture(settings: AWS, attribute: Attribute[Any], value: object) -> None:
     del settings
     if value not in (None, "x86_64", "arm64"):
         raise ConfigurationError(f"{attribute.name} must be 'x86_64' or 'arm64', not {value!r}: leave it out for both")
-
-
-def _is_truth(settings: AWS, attribute: Attribute[Any], value: object) -> None:
-    del settings
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{attribute.name} must be True or False, not {value!r}")
 
 
 @frozen(kw_only=True)
@@ -122,25 +99,25 @@ class AWS:
         preemption_notice=True,
     )
 
-    region: str = field(default="us-east-1", validator=_matches(_REGION, "the name of a region", "us-east-1"))
-    profile: str | None = field(default=None, validator=_matches(r"\S(.*\S)?", "the name of a profile", "default"))
+    region: str = field(default="us-east-1", validator=is_text(_REGION, "the name of a region", "us-east-1"))
+    profile: str | None = field(default=None, validator=is_text(r"\S(.*\S)?", "the name of a profile", "default"))
     architecture: Literal["x86_64", "arm64"] | None = field(default=None, validator=_is_architecture)
     ami: str | None = field(
-        default=None, validator=_matches(r"ami-[0-9a-f]+", "the id of an image", "ami-0abcdef1234567890")
+        default=None, validator=is_text(r"ami-[0-9a-f]+", "the id of an image", "ami-0abcdef1234567890")
     )
-    user: str = field(default="ubuntu", validator=_matches(r"[a-z_][a-z0-9_-]*", "the name of a user", "ubuntu"))
-    disk_gb: int = field(default=64, validator=_is_size)
+    user: str = field(default="ubuntu", validator=is_text(r"[a-z_][a-z0-9_-]*", "the name of a user", "ubuntu"))
+    disk_gb: int = field(default=64, validator=is_number("a number of GiB", 1, _LARGEST, whole=True))
     subnet: str | None = field(
-        default=None, validator=_matches(r"subnet-[0-9a-f]+", "the id of a subnet", "subnet-0abcdef1234567890")
+        default=None, validator=is_text(r"subnet-[0-9a-f]+", "the id of a subnet", "subnet-0abcdef1234567890")
     )
     security_group: str | None = field(
-        default=None, validator=_matches(r"sg-[0-9a-f]+", "the id of a security group", "sg-0abcdef1234567890")
+        default=None, validator=is_text(r"sg-[0-9a-f]+", "the id of a security group", "sg-0abcdef1234567890")
     )
     ssh_from: tuple[str, ...] | None = field(default=None, converter=_networks)
-    use_ssm: bool = field(default=False, validator=_is_truth)
-    public_ip: bool = field(default=True, validator=_is_truth)
+    use_ssm: bool = field(default=False, validator=is_truth)
+    public_ip: bool = field(default=True, validator=is_truth)
     instance_profile: str | None = field(
-        default=None, validator=_matches(r"[\w+=,.@-]+", "the name of an instance profile", "training")
+        default=None, validator=is_text(r"[\w+=,.@-]+", "the name of an instance profile", "training")
     )
     reap_regions: tuple[str, ...] | None = field(default=None, converter=_regions)
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from attrs import frozen
 
 from skyward import Accelerator, ConfigurationError
-from skyward.spi import ComputeSpec, Offer
+from skyward.spi import ComputeSpec, Offer, cheapest_first, meets
 
 __all__ = ["GpuInfo", "Size", "Vram", "accelerator_of", "image_of", "offers_of"]
 
-_LEAST_VCPU, _LEAST_MEMORY_GB = 2, 3.5
-"""What a droplet has at least where the request does not say: less is too little for Python with its packages."""
-_DEAREST = 4.0
-"""Sizes that cost more than so many times what the cheapest fitting one costs are left out."""
 _LEAST_SECONDS, _LEAST_DOLLARS = 60.0, 0.01
 """What is paid at least, the higher of both; then by the second:
 https://docs.digitalocean.com/products/droplets/details/pricing/, since 2026-01-01."""
@@ -64,10 +59,8 @@ def offers_of(sizes: Iterable[Size], spec: ComputeSpec, *, provider: str, region
     Without a size by name, GPUs that nobody has asked for are left out, and so are sizes that can be taken back or
     need a contract, whose terms nothing here could hold.
     """
-    fitting = [size for size in sizes if size.available and region in size.regions and _fits(size, spec)]
-    limit = _DEAREST * min((size.price_hourly for size in fitting), default=math.inf)
-    offers = [_offer(size, provider, region) for size in fitting if size.price_hourly <= limit]
-    return sorted(offers, key=lambda offer: (offer.price, offer.vcpu, offer.memory_gb, offer.instance_type))
+    fitting = (size for size in sizes if size.available and region in size.regions and _fits(size, spec))
+    return cheapest_first(_offer(size, provider, region) for size in fitting)
 
 
 def accelerator_of(info: GpuInfo | None) -> Accelerator | None:
@@ -93,19 +86,16 @@ def image_of(accelerator: Accelerator | None, *, gpu: bool) -> str:
 
 
 def _fits(size: Size, spec: ComputeSpec) -> bool:
-    if spec.machine is not None and size.slug != spec.machine:
+    if spec.machine is None and size.slug.endswith(_SPECIAL):
         return False
-    free = spec.machine is not None  # whoever names a size wants that one
-    if not free and size.slug.endswith(_SPECIAL):
-        return False
-    least_cpu = spec.cpu or (0 if free else _LEAST_VCPU)
-    least_memory = spec.memory_gb or (0.0 if free else _LEAST_MEMORY_GB)
-    if size.vcpus < least_cpu or size.memory / 1024 < least_memory:
-        return False
-    if spec.accelerator is None:
-        return free or size.gpu_info is None
-    found = accelerator_of(size.gpu_info)
-    return found is not None and found.satisfies(spec.accelerator)
+    return meets(
+        spec,
+        size.slug,
+        vcpu=size.vcpus,
+        memory_gb=size.memory / 1024,
+        accelerator=accelerator_of(size.gpu_info),
+        devices=size.gpu_info is not None,
+    )
 
 
 def _offer(size: Size, provider: str, region: str) -> Offer:

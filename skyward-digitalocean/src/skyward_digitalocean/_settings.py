@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from skyward import ConfigurationError
-from skyward.spi import Capabilities, Finding, PoolIdentity
+from skyward.spi import Capabilities, Finding, PoolIdentity, is_text
 
 if TYPE_CHECKING:
     from attrs import Attribute
@@ -31,17 +31,6 @@ ENDPOINT = "https://api.digitalocean.com"
 _REGION = r"[a-z]{3}[0-9]{1,2}"
 _SLUG = r"[a-zA-Z0-9][a-zA-Z0-9_.-]*"
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-
-
-def _matches(pattern: str, what: str) -> Callable[[DigitalOcean, Attribute[Any], object], None]:
-    def check(settings: DigitalOcean, attribute: Attribute[Any], value: object) -> None:
-        del settings
-        if value is None and attribute.default is None:
-            return
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ConfigurationError(f"{attribute.name} must be {what}, not {value!r}")
-
-    return check
 
 
 def _is_image(settings: DigitalOcean, attribute: Attribute[Any], value: object) -> None:
@@ -102,10 +91,10 @@ class DigitalOcean:
 
     region: Region | str = field(
         default="nyc1",
-        validator=_matches(_REGION, f"the slug of a region, such as {', '.join(map(repr, REGIONS))}"),
+        validator=is_text(_REGION, f"the slug of a region, such as {', '.join(map(repr, REGIONS))}"),
     )
     image: str | int | None = field(default=None, validator=_is_image)
-    vpc: str | None = field(default=None, validator=_matches(_UUID, "the id of a VPC, as `doctl vpcs list` tells it"))
+    vpc: str | None = field(default=None, validator=is_text(_UUID, "the id of a VPC, as `doctl vpcs list` tells it"))
     endpoint: str = field(default=ENDPOINT, converter=_endpoint)
 
     async def open(self, identity: PoolIdentity, /) -> DigitalOceanSession:

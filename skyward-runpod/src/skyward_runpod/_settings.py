@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from skyward import ConfigurationError
-from skyward.spi import Capabilities, Finding, PoolIdentity
+from skyward.spi import Capabilities, Finding, PoolIdentity, is_number, is_text, is_truth
 
 if TYPE_CHECKING:
     from attrs import Attribute
@@ -27,35 +27,10 @@ _LARGEST = 65_536
 """GB of a disk; far more than any host has, so that only slips are refused."""
 
 
-def _matches(pattern: str, what: str, example: str) -> Callable[[RunPod, Attribute[Any], object], None]:
-    def check(settings: RunPod, attribute: Attribute[Any], value: object) -> None:
-        del settings
-        if value is None and attribute.default is None:
-            return
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ConfigurationError(f"{attribute.name} must be {what}, not {value!r}: write for example {example!r}")
-
-    return check
-
-
 def _is_cloud(settings: RunPod, attribute: Attribute[Any], value: object) -> None:
     del settings
     if value not in ("secure", "community", "any"):
         raise ConfigurationError(f"{attribute.name} must be 'secure', 'community' or 'any', not {value!r}")
-
-
-def _is_size(settings: RunPod, attribute: Attribute[Any], value: object) -> None:
-    del settings
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
-        raise ConfigurationError(f"{attribute.name} must be a number of GB from 1 to {_LARGEST}, not {value!r}")
-
-
-def _is_truth(settings: RunPod, attribute: Attribute[Any], value: object) -> None:
-    del settings
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{attribute.name} must be True or False, not {value!r}")
 
 
 def _centers(value: object) -> tuple[str, ...] | None:
@@ -129,19 +104,19 @@ class RunPod:
     cloud: Literal["secure", "community", "any"] = field(default="secure", validator=_is_cloud)
     data_centers: tuple[str, ...] | None = field(default=None, converter=_centers)
     image: str | None = field(
-        default=None, validator=_matches(r"[\w./:@-]+", "the name of an image", "runpod/base:1.0.2-ubuntu2404")
+        default=None, validator=is_text(r"[\w./:@-]+", "the name of an image", "runpod/base:1.0.2-ubuntu2404")
     )
-    min_cuda: str | None = field(default=None, validator=_matches(r"\d+\.\d+", "a version of CUDA", "12.4"))
-    disk_gb: int | None = field(default=None, validator=_is_size)
+    min_cuda: str | None = field(default=None, validator=is_text(r"\d+\.\d+", "a version of CUDA", "12.4"))
+    disk_gb: int | None = field(default=None, validator=is_number("a number of GB", 1, _LARGEST, whole=True))
     network_volume: str | None = field(
-        default=None, validator=_matches(r"[\w-]+", "the id of a network volume", "agv6w2qcg7")
+        default=None, validator=is_text(r"[\w-]+", "the id of a network volume", "agv6w2qcg7")
     )
     mount_path: str = field(
-        default="/workspace", validator=_matches(r"(/[\w.-]+)+", "the path of a folder", "/workspace")
+        default="/workspace", validator=is_text(r"(/[\w.-]+)+", "the path of a folder", "/workspace")
     )
-    registry: str | None = field(default=None, validator=_matches(r"[\w-]+", "the id of a login", "clzdaifot0001"))
-    global_networking: bool = field(default=False, validator=_is_truth)
-    profile: str | None = field(default=None, validator=_matches(r"\S(.*\S)?", "the name of a profile", "default"))
+    registry: str | None = field(default=None, validator=is_text(r"[\w-]+", "the id of a login", "clzdaifot0001"))
+    global_networking: bool = field(default=False, validator=is_truth)
+    profile: str | None = field(default=None, validator=is_text(r"\S(.*\S)?", "the name of a profile", "default"))
     endpoint: str = field(factory=_endpoint, converter=_address)
 
     @property

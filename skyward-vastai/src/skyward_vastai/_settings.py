@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
 
 from skyward import ConfigurationError
-from skyward.spi import Capabilities, Finding, PoolIdentity
+from skyward.spi import Capabilities, Finding, PoolIdentity, is_number, is_text, is_truth
 
 if TYPE_CHECKING:
-    from attrs import Attribute
-
     from skyward_vastai._session import VastAISession
 
 __all__ = ["ENDPOINT", "VastAI"]
@@ -25,37 +23,6 @@ IMAGE = "vastai/base-image:@vastai-automatic-tag"
 _LARGEST = 65_536
 _DEAREST = 128.0
 """Dollars for an hour, the highest bid that the interface takes."""
-
-type _Check = Callable[[VastAI, Attribute[Any], object], None]
-
-
-def _number(what: str, least: float, most: float, *, whole: bool = False) -> _Check:
-    def check(settings: VastAI, attribute: Attribute[Any], value: object) -> None:
-        del settings
-        if value is None and attribute.default is None:
-            return
-        kinds = int if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-            raise ConfigurationError(f"{attribute.name} must be {what} from {least:g} to {most:g}, not {value!r}")
-
-    return check
-
-
-def _matches(pattern: str, what: str, example: str) -> _Check:
-    def check(settings: VastAI, attribute: Attribute[Any], value: object) -> None:
-        del settings
-        if value is None and attribute.default is None:
-            return
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ConfigurationError(f"{attribute.name} must be {what}, not {value!r}: write for example {example!r}")
-
-    return check
-
-
-def _is_truth(settings: VastAI, attribute: Attribute[Any], value: object) -> None:
-    del settings
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{attribute.name} must be True or False, not {value!r}")
 
 
 def _countries(value: object) -> tuple[str, ...] | None:
@@ -99,18 +66,18 @@ class VastAI:
     )
 
     geolocation: tuple[str, ...] | None = field(default=None, converter=_countries)
-    reliability: float = field(default=0.95, validator=_number("a number", 0, 1))
-    verified: bool = field(default=True, validator=_is_truth)
-    datacenter: bool = field(default=False, validator=_is_truth)
-    cuda: float | None = field(default=None, validator=_number("a version", 1, 99))
-    max_price: float | None = field(default=None, validator=_number("a number of dollars", 0.001, 10_000))
-    bid_margin: float = field(default=1.1, validator=_number("a factor", 1, 10))
+    reliability: float = field(default=0.95, validator=is_number("a number", 0, 1))
+    verified: bool = field(default=True, validator=is_truth)
+    datacenter: bool = field(default=False, validator=is_truth)
+    cuda: float | None = field(default=None, validator=is_number("a version", 1, 99))
+    max_price: float | None = field(default=None, validator=is_number("a number of dollars", 0.001, 10_000))
+    bid_margin: float = field(default=1.1, validator=is_number("a factor", 1, 10))
     image: str | None = field(
         default=None,
-        validator=_matches(r"[\w./:@-]{1,256}", "the name of an image", "nvidia/cuda:12.8.1-base-ubuntu24.04"),
+        validator=is_text(r"[\w./:@-]{1,256}", "the name of an image", "nvidia/cuda:12.8.1-base-ubuntu24.04"),
     )
-    disk_gb: int = field(default=32, validator=_number("a number of GB", 8, _LARGEST, whole=True))
-    endpoint: str | None = field(default=None, validator=_matches(r"https?://[^\s@]+", "an address", ENDPOINT))
+    disk_gb: int = field(default=32, validator=is_number("a number of GB", 8, _LARGEST, whole=True))
+    endpoint: str | None = field(default=None, validator=is_text(r"https?://[^\s@]+", "an address", ENDPOINT))
 
     async def open(self, identity: PoolIdentity, /) -> VastAISession:
         """See that Vast.ai knows the key. Nothing is created before the first launch.

@@ -9,16 +9,12 @@ from collections.abc import Collection, Iterable, Mapping
 from attrs import field, frozen
 
 from skyward import Accelerator, ConfigurationError
-from skyward.spi import ComputeSpec, Market, Offer
+from skyward.spi import ComputeSpec, Market, Offer, cheapest_first, meets
 
 __all__ = ["Available", "Description", "Devices", "Kind", "Memory", "accelerator_of", "offers_of"]
 
 _BLOCK = 600.0
 """Seconds: Verda takes the price of ten minutes in advance, again and again, as its users' invoices show."""
-_LEAST_VCPU, _LEAST_MEMORY_GB = 2, 3.5
-"""What a machine has at least where the request does not say: less is too little for Python with its packages."""
-_DEAREST = 4.0
-"""Machines that cost more than so many times what the cheapest fitting one costs on demand are left out."""
 _USABLE = 0.15
 """The share of a device's memory by which a vendor may state less than its maker does, as what is usable of it."""
 
@@ -132,10 +128,7 @@ def offers_of(
         for market, rows in available.items()
     }
     fitting = [(kind, device) for kind in kinds if _fits(kind, device := accelerator_of(kind), spec)]
-    offers = [offer for kind, device in fitting for offer in _of(kind, device, places, provider=provider)]
-    costs = [offer.on_demand_price for offer in offers if offer.on_demand_price is not None]
-    limit = _DEAREST * min(costs, default=math.inf)
-    return sorted((offer for offer in offers if (offer.on_demand_price or 0.0) <= limit), key=_preference)
+    return cheapest_first(offer for kind, device in fitting for offer in _of(kind, device, places, provider=provider))
 
 
 def _same(region: str | None, location: str) -> bool:
@@ -143,16 +136,14 @@ def _same(region: str | None, location: str) -> bool:
 
 
 def _fits(kind: Kind, device: Accelerator | None, spec: ComputeSpec) -> bool:
-    if spec.machine is not None and kind.instance_type != spec.machine:
-        return False
-    free = spec.machine is not None  # whoever names a machine wants that one
-    if kind.cpu.number_of_cores < (spec.cpu or (0 if free else _LEAST_VCPU)):
-        return False
-    if kind.memory.size_in_gigabytes < (spec.memory_gb or (0.0 if free else _LEAST_MEMORY_GB)):
-        return False
-    if spec.accelerator is None:
-        return free or not kind.gpu.number_of_gpus
-    return device is not None and device.satisfies(spec.accelerator)
+    return meets(
+        spec,
+        kind.instance_type,
+        vcpu=kind.cpu.number_of_cores,
+        memory_gb=kind.memory.size_in_gigabytes,
+        accelerator=device,
+        devices=kind.gpu.number_of_gpus > 0,
+    )
 
 
 def _of(
@@ -188,9 +179,3 @@ def _price(value: str | None, currency: str) -> float | None:
     except ValueError:
         return None
     return price if currency.casefold() == "usd" and math.isfinite(price) and price > 0 else None
-
-
-def _preference(offer: Offer) -> tuple[object, ...]:
-    devices = 0 if offer.accelerator is None else offer.accelerator.count
-    price = math.inf if offer.price is None else offer.price
-    return (price, devices, offer.vcpu, offer.memory_gb, offer.instance_type, offer.region, offer.market)

@@ -3,52 +3,34 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from skyward import ConfigurationError
-from skyward.spi import Capabilities, Finding, PoolIdentity
+from skyward.spi import Capabilities, Finding, PoolIdentity, is_number, is_text
 
 if TYPE_CHECKING:
     from attrs import Attribute
 
     from skyward_verda._session import VerdaSession
 
-__all__ = ["Verda"]
+__all__ = ["ENDPOINT", "Verda"]
 
-_ENDPOINT = "https://api.verda.com/v1"
+ENDPOINT = "https://api.verda.com/v1"
 _LEAST, _LARGEST = 50, 10_000
 """GiB of a volume for an operating system: the vendor's images take up to 50, by its own default for new machines."""
 
 
 def _endpoint() -> str:
-    return os.environ.get("SKYWARD_VERDA_ENDPOINT") or _ENDPOINT
-
-
-def _matches(pattern: str, what: str, example: str) -> Callable[[Verda, Attribute[Any], object], None]:
-    def check(settings: Verda, attribute: Attribute[Any], value: object) -> None:
-        del settings
-        if value is None and attribute.default is None:
-            return
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ConfigurationError(f"{attribute.name} must be {what}, not {value!r}: write for example {example!r}")
-
-    return check
-
-
-def _is_size(settings: Verda, attribute: Attribute[Any], value: object) -> None:
-    del settings
-    if not isinstance(value, int) or isinstance(value, bool) or not _LEAST <= value <= _LARGEST:
-        raise ConfigurationError(f"{attribute.name} must be a number of GiB from {_LEAST} to {_LARGEST}, not {value!r}")
+    return os.environ.get("SKYWARD_VERDA_ENDPOINT") or ENDPOINT
 
 
 def _is_endpoint(settings: Verda, attribute: Attribute[Any], value: object) -> None:
     del settings
-    said = f"{attribute.name} must be the address of Verda's API, not {value!r}: write for example {_ENDPOINT!r}"
+    said = f"{attribute.name} must be the address of Verda's API, not {value!r}: write for example {ENDPOINT!r}"
     try:
         url = urlsplit(value) if isinstance(value, str) else None
         good = url is not None and url.scheme in ("http", "https") and bool(url.hostname) and not url.query
@@ -90,13 +72,13 @@ class Verda:
     )
 
     region: str | None = field(
-        default=None, validator=_matches(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", "the name of a location", "FIN-03")
+        default=None, validator=is_text(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", "the name of a location", "FIN-03")
     )
     image: str | None = field(
-        default=None, validator=_matches(r"[A-Za-z0-9][\w.-]*", "the name of an image", "ubuntu-24.04")
+        default=None, validator=is_text(r"[A-Za-z0-9][\w.-]*", "the name of an image", "ubuntu-24.04")
     )
-    disk_gb: int = field(default=64, validator=_is_size)
-    profile: str | None = field(default=None, validator=_matches(r"\S(.*\S)?", "the name of a profile", "default"))
+    disk_gb: int = field(default=64, validator=is_number("a number of GiB", _LEAST, _LARGEST, whole=True))
+    profile: str | None = field(default=None, validator=is_text(r"\S(.*\S)?", "the name of a profile", "default"))
     endpoint: str = field(factory=_endpoint, validator=_is_endpoint)
 
     async def open(self, identity: PoolIdentity, /) -> VerdaSession:

@@ -46,7 +46,10 @@ class _Bearer:
 
 
 def bearer(token: str) -> Authorize:
-    """The `Authorize` of a token that stays the same: ``Authorization: Bearer ...``."""
+    """The `Authorize` of a token that stays the same: ``Authorization: Bearer ...``.
+
+    Its ``repr`` does not show the token.
+    """
     return _Bearer(token.strip())
 
 

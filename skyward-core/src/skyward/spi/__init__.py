@@ -54,7 +54,9 @@ if TYPE_CHECKING:
         SelectorDescriptor,
         hookimpl,
     )
+    from skyward.spi.offering import cheapest_first, meets
     from skyward.spi.selector import ProviderView, Selector
+    from skyward.spi.settings import is_number, is_text, is_truth
 else:
     # What pools without plugins have no use for; pluggy alone costs as much to import as the rest of a pool's start,
     # and what `skyward._ssh` and `skyward._rest` ask for, with the remedy where it is missing, costs ten times that.
@@ -87,7 +89,9 @@ else:
             "SelectorDescriptor",
             "hookimpl",
         ),
+        "skyward.spi.offering": ("cheapest_first", "meets"),
         "skyward.spi.selector": ("ProviderView", "Selector"),
+        "skyward.spi.settings": ("is_number", "is_text", "is_truth"),
     }
 
     def __getattr__(name):
@@ -151,11 +155,16 @@ __all__ = [
     "bearer",
     "building",
     "cache_folder",
+    "cheapest_first",
     "client_lives",
     "client_surroundings",
     "first_boot_script",
     "hookimpl",
+    "is_number",
+    "is_text",
     "is_this_machine",
+    "is_truth",
+    "meets",
     "new_key_pair",
     "shielded",
 ]
