@@ -18,6 +18,7 @@ from fakes.schema import SPECS
 
 from skyward import ProviderError
 from skyward.spi import PoolIdentity
+from skyward.testing._hurry import hurried
 from skyward_digitalocean import DigitalOcean
 from skyward_runpod import RunPod
 from skyward_vastai import VastAI
@@ -74,6 +75,54 @@ def test_a_published_limit_is_kept(
     sent = asyncio.run(main())
     assert sent[times] - sent[0] >= seconds, f"{times + 1} within less than {seconds:g} s"
     assert sent[times] - sent[0] <= seconds * 1.2, "slower than it needs to be"
+
+
+SAID = "API requests too frequent endpoint threshold=7.0"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "listing", "refusal"),
+    [
+        ("runpod", "GET /v2/pods", {"headers": {"Retry-After": "7"}}),
+        ("verda", "GET /v1/instances", {"headers": {"Retry-After": "7"}}),
+        ("digitalocean", "GET /v2/droplets", {"headers": {"retry-after": "7"}}),
+        # Vast.ai has no such header, and three forms for the same words.
+        ("vastai", "GET /api/v1/instances", {"body": SAID.replace("endpoint", ": endpoint")}),
+        ("vastai", "GET /api/v1/instances", {"body": {"detail": SAID}}),
+        ("vastai", "GET /api/v1/instances", {"body": {"success": False, "error": "rate_limit_exceeded", "msg": SAID}}),
+    ],
+)
+def test_a_pause_is_kept_in_whatever_form_the_vendor_asks_for_it(
+    vendor: str, listing: str, refusal: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    fake: VendorServer = request.getfixturevalue(f"{vendor}_api")
+
+    async def main() -> None:
+        session = await opened(vendor)
+        fake.faults.fail(listing, 429, **refusal)
+        before = session.rest.waits.now()
+        assert await session.list_owned() == []
+        assert session.rest.waits.now() - before >= 7
+        await session.close()
+
+    with hurried():
+        asyncio.run(main())
+    assert not fake.faults.left()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "address"),
+    [
+        ("runpod", "https://api.runpod.io"),
+        ("verda", "https://api.verda.com/v1"),
+        ("digitalocean", "https://api.digitalocean.com"),
+    ],
+)
+def test_whoever_says_nothing_else_asks_the_vendor_itself(
+    vendor: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(f"SKYWARD_{vendor.upper()}_ENDPOINT", raising=False)
+    assert PROVIDERS[vendor]().endpoint == address
 
 
 @pytest.mark.parametrize(
