@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-import subprocess
-import sys
-import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve
+from fakes.sessions import command, opening
+from fakes.sessions import identity as identity
 from rig.fixtures import aws as aws
 from rig.fixtures import aws_api as aws_api
 from rig.fixtures import rig_api_server as rig_api_server
@@ -23,7 +19,6 @@ from rig.rig import Rig
 
 from skyward.spi import PoolIdentity
 from skyward_aws import AWS
-from skyward_aws._session import AWSSession
 
 CALLER = "198.51.100.7/32"
 """From where the rig's machines are reached."""
@@ -58,51 +53,17 @@ def settings() -> AWS:
 
 
 @pytest.fixture
-def identity() -> Callable[..., PoolIdentity]:
-    """Makes the identity of a new pool, of a client on another host."""
-
-    def make(**changes: Any) -> PoolIdentity:
-        made = PoolIdentity(
-            pool_id=f"test-{secrets.token_hex(5)}",
-            owner="ada@lab",
-            deadline=time.time() + 3600,
-            lease=600.0,
-            token=secrets.token_bytes(16),
-            client="elsewhere-1-2",
-        )
-        return evolve(made, **changes)
-
-    return make
-
-
-@pytest.fixture
-def opened(
-    settings: AWS, identity: Callable[..., PoolIdentity]
-) -> Callable[..., AbstractAsyncContextManager[AWSSession]]:
+def opened(settings: AWS, identity: Callable[..., PoolIdentity]) -> Any:
     """Opens sessions; arguments are the pool's identity, and settings that differ."""
-
-    @asynccontextmanager
-    async def make(who: PoolIdentity | None = None, /, **changes: Any) -> AsyncGenerator[AWSSession]:
-        session = await evolve(settings, **changes).open(who or identity())
-        try:
-            yield session
-        finally:
-            await session.close()
-
-    return make
+    return opening(partial(evolve, settings), identity)
 
 
 @pytest.fixture
-def reap(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def reap(tmp_path: Path) -> Any:
     """Runs ``python -m skyward reap --json`` on a host that has never seen the rig's pools, with two regions."""
 
-    def run(rig: Rig, *options: str) -> dict[str, Any]:
+    def run(rig: Rig, *options: str) -> Any:
         rig.world.regions = ("eu-west-1", "us-east-1")
-        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "elsewhere")}
-        environment.pop("SKYWARD_DISABLE_PLUGINS", None)
-        command = (sys.executable, "-m", "skyward", "reap", "--json", "--provider", "AWS", *options)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.stdout, done.stderr
-        return {**json.loads(done.stdout), "status": done.returncode}
+        return command("AWS", tmp_path / "elsewhere", "reap", *options)
 
     return run

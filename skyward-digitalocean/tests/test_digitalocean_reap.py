@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fakes.digitalocean import DigitalOceanServer
 from fakes.digitalocean.catalogue import VPC
+from fakes.sessions import command
 
 import skyward as sky
 from skyward.spi import ComputeSpec, Finding, LaunchRequest, PoolIdentity
@@ -22,16 +20,6 @@ from skyward_digitalocean import DigitalOcean
 type Identity = Callable[..., PoolIdentity]
 
 LONG_AGO = 1.0e9
-
-
-def skyward(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run a command on a host without ledgers."""
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "elsewhere")}
-    environment.pop("SKYWARD_DISABLE_PLUGINS", None)
-    command = (sys.executable, "-m", "skyward", *arguments, "--json", "--provider", "DigitalOcean")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
 
 
 def test_reap_destroys_what_dead_clients_have_left_on_and_off_with_their_keys_and_tags_and_nothing_else(
@@ -59,14 +47,15 @@ def test_reap_destroys_what_dead_clients_have_left_on_and_off_with_their_keys_an
     with digitalocean_api.lock:
         del digitalocean_api.droplets[int(destroyed)]  # by hand: its key and its tag stay
 
-    status, found = skyward(tmp_path, "reap", "--dry-run")
-    assert (status, found["problems"]) == (1, [])
+    reap = partial(command, "DigitalOcean", tmp_path / "elsewhere", "reap")
+    found = reap("--dry-run")
+    assert (found["status"], found["problems"]) == (1, [])
     things = {each["id"].partition("/")[0] for each in found["machines"]}
     assert things == {off, gpu, "ssh-key", "tag"}
     assert len(digitalocean_api.ours) == 3, "a dry run removes nothing"
 
-    status, removed = skyward(tmp_path, "reap")
-    assert (status, removed["problems"]) == (0, [])
+    removed = reap()
+    assert (removed["status"], removed["problems"]) == (0, [])
     assert [str(number) for number in digitalocean_api.ours] == [living]
     assert len(digitalocean_api.belongings()) == 2, "the key and the tag of the one that lives"
     assert len(digitalocean_api.asked("GET /v2/account/keys")) <= 10
@@ -101,5 +90,5 @@ def test_doctor_tells_what_a_pool_needs_and_is_in_the_way(digitalocean_api: Digi
     assert looked()["account"].detail == "your card expires"
 
     digitalocean_api.droplet_limit = 25
-    status, told = skyward(tmp_path, "doctor")
-    assert status == 0, told
+    told = command("DigitalOcean", tmp_path / "elsewhere", "doctor")
+    assert told["status"] == 0, told

@@ -20,11 +20,11 @@ def wanted(accelerator: str) -> dict[str, Any]:
     return {"accelerator": Accelerator.parse(accelerator)}
 
 
-async def test_gpus_cost_what_one_does_times_their_number(runpod_api: Fake, opened: Any, wish: Any) -> None:
+async def test_gpus_cost_what_one_does_times_their_number(runpod_api: Fake, opened: Any, spec: Any) -> None:
     async with opened() as session:
-        [one] = await session.offers(wish(**wanted("RTX-4090")))
-        [three] = await session.offers(wish(**wanted("RTX-4090:3")))
-        assert await session.offers(wish(**wanted("RTX-4090:9"))) == []
+        [one] = await session.offers(spec(**wanted("RTX-4090")))
+        [three] = await session.offers(spec(**wanted("RTX-4090:3")))
+        assert await session.offers(spec(**wanted("RTX-4090:9"))) == []
     assert (one.price, three.price) == (0.69, 2.07)
     assert (three.instance_type, three.region, three.market) == ("NVIDIA GeForce RTX 4090", "secure", "on-demand")
     assert str(three.accelerator) == "RTX-4090:3"
@@ -41,26 +41,26 @@ async def test_gpus_cost_what_one_does_times_their_number(runpod_api: Fake, open
 
 
 @pytest.mark.usefixtures("runpod_api")
-async def test_both_clouds_are_offered_at_their_own_prices_the_cheapest_first(opened: Any, wish: Any) -> None:
+async def test_both_clouds_are_offered_at_their_own_prices_the_cheapest_first(opened: Any, spec: Any) -> None:
     async with opened(cloud="any") as session:
-        offers = await session.offers(wish(**wanted("RTX-4090:4")))
-        more = await session.offers(wish(**wanted("RTX-4090:5")))
+        offers = await session.offers(spec(**wanted("RTX-4090:4")))
+        more = await session.offers(spec(**wanted("RTX-4090:5")))
     assert [(offer.region, offer.price) for offer in offers] == [("community", 1.36), ("secure", 2.76)]
     assert [offer.region for offer in more] == ["secure"]
 
 
 @pytest.mark.usefixtures("runpod_api")
-async def test_what_is_out_of_stock_is_offered_without_capacity(opened: Any, wish: Any) -> None:
+async def test_what_is_out_of_stock_is_offered_without_capacity(opened: Any, spec: Any) -> None:
     async with opened() as session:
-        [offer] = await session.offers(wish(**wanted("H200")))
+        [offer] = await session.offers(spec(**wanted("H200")))
     assert (str(offer.accelerator), offer.capacity) == ("H200-SXM", 0)
 
 
 @pytest.mark.usefixtures("runpod_api")
-async def test_the_stock_is_that_of_the_data_centers_and_cuda_versions_that_will_do(opened: Any, wish: Any) -> None:
+async def test_the_stock_is_that_of_the_data_centers_and_cuda_versions_that_will_do(opened: Any, spec: Any) -> None:
     async def stock(accelerator: str, **settings: Any) -> list[object]:
         async with opened(**settings) as session:
-            return [each.details["stock"] for each in await session.offers(wish(**wanted(accelerator)))]
+            return [each.details["stock"] for each in await session.offers(spec(**wanted(accelerator)))]
 
     assert await stock("RTX-4090") == ["HIGH"]
     assert await stock("RTX-4090", data_centers="US-KS-2") == ["LOW"]
@@ -71,19 +71,19 @@ async def test_the_stock_is_that_of_the_data_centers_and_cuda_versions_that_will
 
 
 @pytest.mark.usefixtures("runpod_api")
-async def test_amds_gpus_are_offered_with_an_image_for_them_alone(opened: Any, wish: Any) -> None:
+async def test_amds_gpus_are_offered_with_an_image_for_them_alone(opened: Any, spec: Any) -> None:
     async with opened() as plain, opened(image="rocm/pytorch:latest") as own:
-        assert await plain.offers(wish(**wanted("MI300X"))) == []
-        assert [each.price for each in await own.offers(wish(**wanted("MI300X")))] == [2.49]
+        assert await plain.offers(spec(**wanted("MI300X"))) == []
+        assert [each.price for each in await own.offers(spec(**wanted("MI300X")))] == [2.49]
 
 
 async def test_a_pool_without_accelerator_gets_the_smallest_pods_that_will_do(
-    runpod_api: Fake, opened: Any, wish: Any
+    runpod_api: Fake, opened: Any, spec: Any
 ) -> None:
     async with opened() as session:
-        anything = await session.offers(wish())
-        large = await session.offers(wish(cpu=3, memory_gb=16.0))
-        assert await session.offers(wish(cpu=64)) == []
+        anything = await session.offers(spec())
+        large = await session.offers(spec(cpu=3, memory_gb=16.0))
+        assert await session.offers(spec(cpu=64)) == []
     assert [(each.instance_type, each.price) for each in anything] == [
         ("cpu3c-2", 0.06),
         ("cpu5c-2", 0.07),
@@ -99,41 +99,41 @@ async def test_a_pool_without_accelerator_gets_the_smallest_pods_that_will_do(
 
 
 @pytest.mark.usefixtures("runpod_api")
-async def test_a_machine_is_had_by_its_name_also_one_that_has_no_accelerators_name(opened: Any, wish: Any) -> None:
+async def test_a_machine_is_had_by_its_name_also_one_that_has_no_accelerators_name(opened: Any, spec: Any) -> None:
     async with opened(cloud="any") as session:
-        [flavour] = await session.offers(wish(machine="cpu5c-16"))
-        [odd] = await session.offers(wish(machine="NVIDIA GeForce RTX 4080 SUPER"))
-        assert await session.offers(wish(machine="cpu5c-12")) == []
-        assert await session.offers(wish(machine="cpu5c-64")) == []
+        [flavour] = await session.offers(spec(machine="cpu5c-16"))
+        [odd] = await session.offers(spec(machine="NVIDIA GeForce RTX 4080 SUPER"))
+        assert await session.offers(spec(machine="cpu5c-12")) == []
+        assert await session.offers(spec(machine="cpu5c-64")) == []
     assert (flavour.vcpu, flavour.memory_gb, flavour.price) == (16, 32.0, 0.56)
     assert (odd.accelerator, odd.price, odd.region) == (None, 0.28, "community")
 
 
 @pytest.mark.usefixtures("runpod_api")
-async def test_parts_of_a_device_are_not_offered(opened: Any, wish: Any) -> None:
+async def test_parts_of_a_device_are_not_offered(opened: Any, spec: Any) -> None:
     async with opened() as session:
-        assert await session.offers(wish(accelerator=Accelerator("A100", mig="1g.10gb"))) == []
+        assert await session.offers(spec(accelerator=Accelerator("A100", mig="1g.10gb"))) == []
 
 
 @pytest.mark.usefixtures("runpod_api")
 async def test_it_is_said_once_that_nobody_knows_the_cpus_of_a_gpu(
-    opened: Any, wish: Any, caplog: pytest.LogCaptureFixture
+    opened: Any, spec: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened() as session:
         for _ in range(2):
-            assert await session.offers(wish(cpu=16, **wanted("RTX-4090")))
+            assert await session.offers(spec(cpu=16, **wanted("RTX-4090")))
     assert caplog.text.count("does not tell how many CPUs") == 1
 
 
 @pytest.mark.usefixtures("runpod_api")
-async def test_global_networking_takes_the_data_centers_that_have_it(opened: Any, wish: Any) -> None:
+async def test_global_networking_takes_the_data_centers_that_have_it(opened: Any, spec: Any) -> None:
     async with opened(global_networking=True) as session:
-        [offer] = await session.offers(wish(**wanted("A100")))
+        [offer] = await session.offers(spec(**wanted("A100")))
         assert offer.details["stock"] == "LOW", "the other data centre has more, and no global networking"
-        assert await session.offers(wish()) == [], "pods without GPUs have no private addresses"
+        assert await session.offers(spec()) == [], "pods without GPUs have no private addresses"
     async with opened(global_networking=True, data_centers="US-KS-2") as session:
         with pytest.raises(Unavailable, match=r"no global networking in US-KS-2: choose from CA-MTL-1, EU-RO-1, or"):
-            await session.offers(wish(**wanted("A100")))
+            await session.offers(spec(**wanted("A100")))
 
 
 @pytest.mark.parametrize(

@@ -3,31 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-import pytest
 from fakes.runpod import Fake
-
-
-@pytest.fixture
-def reap(tmp_path: Path) -> Any:
-    """Runs ``python -m skyward reap --json`` on a host that has never seen any pool."""
-
-    def run(*options: str) -> dict[str, Any]:
-        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "elsewhere")}
-        environment.pop("SKYWARD_DISABLE_PLUGINS", None)
-        command = (sys.executable, "-m", "skyward", "reap", "--json", "--provider", "RunPod", *options)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.stdout, done.stderr
-        return {**json.loads(done.stdout), "status": done.returncode}
-
-    return run
 
 
 def test_what_dead_clients_have_left_is_found_without_local_state_and_what_lives_stays(

@@ -21,7 +21,7 @@ class TestVastAI(ProviderConformance):
     cancellations = 4
 
     @pytest.fixture(autouse=True)
-    def _server(self, vastai_api: VastAIServer, hurried: object) -> Iterator[None]:
+    def _server(self, vastai_api: VastAIServer, hurry: object) -> Iterator[None]:
         self.fake = VastAIVendor(vastai_api)
         with VastAIServer(FakeMachines("elsewhere"), key="another") as self.elsewhere:
             yield

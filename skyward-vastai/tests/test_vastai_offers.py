@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from fakes.sessions import Hurry
 from fakes.vastai import VastAIServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,7 +153,7 @@ def test_hosts_that_have_failed_are_passed_over_while_there_are_others(spec: Spe
 
 
 def test_what_was_found_is_used_for_seconds_without_what_was_ordered(
-    vastai_api: VastAIServer, opened: Opened, spec: Spec, hurried: Any
+    vastai_api: VastAIServer, opened: Opened, spec: Spec, hurry: Hurry
 ) -> None:
     wanted = spec(accelerator=Accelerator("RTX-4090"))
 
@@ -165,7 +166,7 @@ def test_what_was_found_is_used_for_seconds_without_what_was_ordered(
             assert 1000 not in {offer.details["ask"] for offer in await session.offers(wanted)}
             await session.terminate([machine.id])
             assert len(vastai_api.asked("POST /api/v0/bundles")) == 2
-            hurried.skipped += 20
+            await hurry.sleep(20)
             assert 1000 in {offer.details["ask"] for offer in await session.offers(wanted)}
             assert len(vastai_api.asked("POST /api/v0/bundles")) == 4
 

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.sessions import command
 from fakes.vastai import VastAIServer
 
 from skyward import Image
 from skyward.spi import ComputeSpec, LaunchRequest, PoolIdentity
 
 LONG_AGO = 1.0e9
-
-
-def reap(elsewhere: Path, *options: str) -> dict[str, Any]:
-    """What it says on a host that has never seen the pools."""
-    environment = {**os.environ, "XDG_STATE_HOME": str(elsewhere)}
-    environment.pop("SKYWARD_DISABLE_PLUGINS", None)
-    command = (sys.executable, "-m", "skyward", "reap", "--json", "--provider", "VastAI", *options)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.stdout, done.stderr
-    return {**json.loads(done.stdout), "status": done.returncode}
 
 
 @pytest.mark.slow
@@ -51,12 +39,13 @@ def test_what_dead_clients_have_left_is_destroyed_and_what_lives_stays(
 
     outbid, running, alive = asyncio.run(before())
     vastai_api.outbid(int(outbid))
-    found = reap(tmp_path, "--dry-run")
+    reap = partial(command, "VastAI", tmp_path, "reap")
+    found = reap("--dry-run")
     assert (found["status"], found["problems"]) == (1, [])
     assert sorted(each["id"] for each in found["machines"]) == [outbid, running]
     assert len(vastai_api.ours) == 3, "a dry run removes nothing"
 
-    removed = reap(tmp_path)
+    removed = reap()
     assert (removed["status"], removed["problems"]) == (0, [])
     assert {(each["pool"], each["why"]) for each in removed["machines"]} == {(late.pool_id, "its deadline has passed")}
     assert [str(each.id) for each in vastai_api.ours] == [alive]

@@ -137,7 +137,7 @@ def test_a_refused_key_is_told_and_not_shown(
 
 
 def test_an_address_where_nobody_listens_is_told(
-    vastai_api: VastAIServer, hurried: Any, identity: Callable[..., PoolIdentity]
+    vastai_api: VastAIServer, hurry: Any, identity: Callable[..., PoolIdentity]
 ) -> None:
     with pytest.raises(Transient, match=r"127\.0\.0\.1:9\b"):
         opened(VastAI(endpoint="http://127.0.0.1:9"), identity())

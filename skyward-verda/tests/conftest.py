@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-import subprocess
-import sys
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
 from fakes.fixtures import pytest_collection_modifyitems as pytest_collection_modifyitems
 from fakes.fixtures import vendor_yard as vendor_yard
 from fakes.fixtures import verda as verda
 from fakes.fixtures import verda_api as verda_api
+from fakes.sessions import command, opening
+from fakes.sessions import identity as identity
 
 import skyward as sky
 from skyward.spi import ComputeSpec, Instance, LaunchRequest, PoolIdentity
@@ -35,51 +30,15 @@ def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def identity() -> Callable[..., PoolIdentity]:
-    """Makes the identity of a new pool, of a client on another host."""
-
-    def make(**changes: Any) -> PoolIdentity:
-        made = PoolIdentity(
-            pool_id=f"test-{secrets.token_hex(5)}",
-            owner="ada@lab",
-            deadline=time.time() + 3600,
-            lease=600.0,
-            token=secrets.token_bytes(16),
-            client="elsewhere-1-2",
-        )
-        return evolve(made, **changes)
-
-    return make
-
-
-@pytest.fixture
-def opened(identity: Callable[..., PoolIdentity]) -> Callable[..., AbstractAsyncContextManager[VerdaSession]]:
+def opened(identity: Callable[..., PoolIdentity]) -> Any:
     """Opens sessions; arguments are the pool's identity, and settings."""
-
-    @asynccontextmanager
-    async def make(who: PoolIdentity | None = None, /, **settings: Any) -> AsyncGenerator[VerdaSession]:
-        session = await Verda(**settings).open(who or identity())
-        try:
-            yield session
-        finally:
-            await session.close()
-
-    return make
+    return opening(Verda, identity)
 
 
 @pytest.fixture
-def dying(identity: Callable[..., PoolIdentity]) -> Callable[..., AbstractAsyncContextManager[VerdaSession]]:
+def dying(identity: Callable[..., PoolIdentity]) -> Any:
     """Opens sessions of clients that are killed at the end of the block: nothing is removed, connections end."""
-
-    @asynccontextmanager
-    async def make(who: PoolIdentity | None = None, /, **settings: Any) -> AsyncGenerator[VerdaSession]:
-        session = await Verda(**settings).open(who or identity())
-        try:
-            yield session
-        finally:
-            await session._api.aclose()
-
-    return make
+    return opening(Verda, identity, end=lambda session: session._api.aclose())
 
 
 @pytest.fixture
@@ -97,15 +56,6 @@ def launched() -> Callable[..., Awaitable[Sequence[Instance]]]:
 
 
 @pytest.fixture
-def reap(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def reap(tmp_path: Path) -> Any:
     """Runs ``python -m skyward reap --json`` on a host that has never seen these pools."""
-
-    def run(*options: str) -> dict[str, Any]:
-        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "elsewhere")}
-        environment.pop("SKYWARD_DISABLE_PLUGINS", None)
-        command = (sys.executable, "-m", "skyward", "reap", "--json", "--provider", "Verda", *options)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.stdout, done.stderr
-        return {**json.loads(done.stdout), "status": done.returncode}
-
-    return run
+    return partial(command, "Verda", tmp_path / "elsewhere", "reap")

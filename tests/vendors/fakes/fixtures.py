@@ -77,49 +77,22 @@ def lent(vendor: str, yard: Yard | None, monkeypatch: pytest.MonkeyPatch) -> Ite
         fake.close()
 
 
-@pytest.fixture
-def runpod(vendor_yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """RunPod with machines."""
-    yield from lent("runpod", vendor_yard, monkeypatch)
+def _vendor(name: str) -> tuple[Any, Any]:
+    """The fixtures of a vendor: with machines, and its API alone."""
+
+    @pytest.fixture
+    def whole(vendor_yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+        yield from lent(name, vendor_yard, monkeypatch)
+
+    @pytest.fixture
+    def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+        yield from lent(name, None, monkeypatch)
+
+    return whole, api
 
 
-@pytest.fixture
-def runpod_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """RunPod's API alone."""
-    yield from lent("runpod", None, monkeypatch)
-
-
-@pytest.fixture
-def vastai(vendor_yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Vast.ai with machines."""
-    yield from lent("vastai", vendor_yard, monkeypatch)
-
-
-@pytest.fixture
-def vastai_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Vast.ai's API alone."""
-    yield from lent("vastai", None, monkeypatch)
-
-
-@pytest.fixture
-def verda(vendor_yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Verda with machines."""
-    yield from lent("verda", vendor_yard, monkeypatch)
-
-
-@pytest.fixture
-def verda_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Verda's API alone."""
-    yield from lent("verda", None, monkeypatch)
-
-
-@pytest.fixture
-def digitalocean(vendor_yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """DigitalOcean with machines."""
-    yield from lent("digitalocean", vendor_yard, monkeypatch)
-
-
-@pytest.fixture
-def digitalocean_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """DigitalOcean's API alone."""
-    yield from lent("digitalocean", None, monkeypatch)
+# They have the names under which a module imports them.
+digitalocean, digitalocean_api = _vendor("digitalocean")
+runpod, runpod_api = _vendor("runpod")
+vastai, vastai_api = _vendor("vastai")
+verda, verda_api = _vendor("verda")
