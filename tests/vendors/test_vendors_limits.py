@@ -114,6 +114,7 @@ def test_a_pause_is_kept_in_whatever_form_the_vendor_asks_for_it(
     ("vendor", "address"),
     [
         ("runpod", "https://api.runpod.io"),
+        ("vastai", "https://console.vast.ai"),
         ("verda", "https://api.verda.com/v1"),
         ("digitalocean", "https://api.digitalocean.com"),
     ],

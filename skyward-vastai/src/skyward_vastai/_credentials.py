@@ -14,7 +14,8 @@ __all__ = ["address", "key"]
 
 def address(settings: VastAI) -> str:
     """Where Vast.ai is asked, without a slash at the end."""
-    return (settings.endpoint or os.environ.get("SKYWARD_VASTAI_ENDPOINT") or ENDPOINT).rstrip("/")
+    given = os.environ.get("SKYWARD_VASTAI_ENDPOINT", "") if settings.endpoint == ENDPOINT else ""
+    return (given or settings.endpoint).rstrip("/")
 
 
 def key() -> str:

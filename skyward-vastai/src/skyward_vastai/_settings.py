@@ -57,7 +57,7 @@ class VastAI:
             than the machine costs on demand. What is bid is what is paid.
         image: the Docker image of the nodes: Debian or Ubuntu, with glibc; ``None`` for Vast.ai's own with CUDA.
         disk_gb: size of the disk, in GB; it is paid for.
-        endpoint: address of the interface; ``None`` for ``SKYWARD_VASTAI_ENDPOINT``, else ``https://console.vast.ai``.
+        endpoint: address of the interface. ``SKYWARD_VASTAI_ENDPOINT`` takes the place of the default.
     """
 
     name: ClassVar[str] = "VastAI"
@@ -77,7 +77,7 @@ class VastAI:
         validator=is_text(r"[\w./:@-]{1,256}", "the name of an image", "nvidia/cuda:12.8.1-base-ubuntu24.04"),
     )
     disk_gb: int = field(default=32, validator=is_number("a number of GB", 8, _LARGEST, whole=True))
-    endpoint: str | None = field(default=None, validator=is_text(r"https?://[^\s@]+", "an address", ENDPOINT))
+    endpoint: str = field(default=ENDPOINT, validator=is_text(r"https?://[^\s@]+", "an address", ENDPOINT))
 
     async def open(self, identity: PoolIdentity, /) -> VastAISession:
         """See that Vast.ai knows the key. Nothing is created before the first launch.
