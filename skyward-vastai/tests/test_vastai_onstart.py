@@ -35,6 +35,7 @@ def test_it_is_shell_within_the_vendors_limit_and_has_no_secret() -> None:
     assert subprocess.run(["sh", "-n"], input=made, text=True).returncode == 0
     assert SWITCH in made
     assert KEY.public in made
+    assert "\ntouch ~/.no_auto_tmux\n" in made, "Vast.ai's images would answer a command with tmux"
 
 
 @given(st.text(max_size=300))
