@@ -72,9 +72,12 @@ def test_the_environment_leads_to_the_vendor_and_has_nothing_else_of_its(acme: F
     assert "ACME_PROFILE" not in os.environ
     assert "SKYWARD_ACME_REGION" not in os.environ
     assert os.environ["NO_PROXY"] == "example.org,127.0.0.1"
+    state = Path(os.environ["XDG_STATE_HOME"])
+    assert state.is_dir(), "the user's own is not for pools of tests"
     acme.machines.start("1")
     end(acme)
     assert not [*acme.machines], "they are removed"
+    assert not state.exists()
 
 
 def test_what_strangers_have_must_be_as_it_was(acme: Fake) -> None:

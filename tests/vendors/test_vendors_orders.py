@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import secrets
 import threading
 import time
+import traceback
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +27,7 @@ from fakes.runpod import RunPodVendor
 from fakes.vastai import VastAIVendor
 from fakes.verda import VerdaVendor
 
+import skyward as sky
 from skyward import AuthenticationFailed, Image, ProviderError, QuotaExceeded, Transient, Unavailable
 from skyward.spi import ComputeSpec, Instance, LaunchRequest, PoolIdentity, RestClient, RestSession
 from skyward.testing._hurry import hurried
@@ -187,4 +191,29 @@ def test_an_order_too_many_is_given_again_and_makes_one_machine(shop: Shop) -> N
 
     asyncio.run(main())
     assert len(shop.server.asked(shop.order)) == 2
+    assert shop.nothing_is_left()
+
+
+def test_a_pool_tells_nobody_the_key_that_a_vendor_repeats(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    mine = {*shop.vendor.secrets()} & {*shop.server.environment.values()}
+    said = " and ".join(["wrong", *mine])
+    body = {"id": "forbidden", "code": "forbidden_action", "error": "forbidden", "success": False, "title": said}
+    body |= {"message": said, "msg": said, "detail": said}
+    shop.server.faults.fail(shop.order, 403, body=body, times=EVER)
+    events: list[object] = []
+
+    def note(event: object) -> None:
+        kept = [path.read_text() for path in Path(os.environ["XDG_STATE_HOME"]).rglob("*.jsonl")]
+        events.extend([event, kept])
+
+    pool = sky.ComputePool(shop.provider(), display="quiet", on_event=note)
+    with pytest.raises(sky.SkywardError) as caught, pool:
+        pass
+    told = f"{events!r}\n{caplog.text}\n{''.join(traceback.format_exception(caught.value))}\n{pool!r}"
+    assert mine
+    assert "wrong and" in told, "what the vendor says is told"
+    assert '"launching"' in told, "what is kept on disk is looked at"
+    assert not [secret for secret in mine if secret in told]
+    assert shop.server.asked(shop.order)
     assert shop.nothing_is_left()

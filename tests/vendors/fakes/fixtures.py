@@ -10,6 +10,7 @@ import importlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,10 +53,13 @@ def vendor_yard(require: Any, pytestconfig: pytest.Config) -> Yard:
 def lent(vendor: str, yard: Yard | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A vendor for one test, ``fakes.<vendor>.Fake``, and the environment by which its clients find it.
 
-    Nothing else of this vendor's is in the environment, and no proxy stands before it. At the end the fake must have
-    done nothing that it is not meant to do, and what strangers have must be as it was.
+    Nothing else of this vendor's is in the environment, no proxy stands before it, and what clients keep of their pools
+    is kept in a folder of its own. At the end the fake must have done nothing that it is not meant to do, and what
+    strangers have must be as it was.
     """
     machines = FakeMachines(vendor, yard)
+    state = tempfile.TemporaryDirectory(prefix=f"skyward-{vendor}-", ignore_cleanup_errors=True)
+    monkeypatch.setenv("XDG_STATE_HOME", state.name)
     fake: VendorServer = importlib.import_module(f"fakes.{vendor}").Fake(machines)
     try:
         own = tuple({name.partition("_")[0] + "_" for name in fake.environment} - {"SKYWARD_"})
@@ -75,6 +79,7 @@ def lent(vendor: str, yard: Yard | None, monkeypatch: pytest.MonkeyPatch) -> Ite
     finally:
         machines.clear()
         fake.close()
+        state.cleanup()
 
 
 def _vendor(name: str) -> tuple[Any, Any]:
