@@ -12,6 +12,7 @@ from market_orders import bought, fail
 from road_fakes import After, FakeProvider, Hang, Journey, on_demand, spot, virtually
 
 import skyward as sky
+from skyward._market import answered
 from skyward.errors import (
     AllProvidersFailedError,
     AuthenticationFailed,
@@ -85,6 +86,17 @@ async def test_a_provider_that_fails_or_hangs_costs_itself_only(
     assert loop.time() < 31
     await journey.road.destroy()
     assert (broken.open_sessions, sound.open_sessions) == (0, 0)
+
+
+@virtually
+async def test_what_a_vendor_said_after_long_trials_is_told_in_place_of_its_silence() -> None:
+    async def tried_long() -> None:
+        await asyncio.sleep(20)
+        raise Transient("Firm could not be asked (connection refused): see whether its address is right")
+
+    firm = FakeProvider("Firm")
+    with pytest.raises(Transient, match="connection refused"):
+        await answered(firm, "open", tried_long)
 
 
 @pytest.mark.parametrize("method", ["open", "offers", "launch"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import email.utils
+import inspect
+import socket
 import threading
 from typing import Any
 
@@ -12,6 +14,8 @@ from rest_asking import clock as clock
 from rest_asking import server as server
 from rest_server import CUT, Play, RestServer
 
+from skyward._market import ANSWER_LIMIT
+from skyward._visiting import ASK_LIMIT
 from skyward.errors import (
     AuthenticationFailed,
     ProviderError,
@@ -19,7 +23,7 @@ from skyward.errors import (
     Transient,
     Unavailable,
 )
-from skyward.spi import Answer
+from skyward.spi import Answer, RestClient
 from skyward.testing._hurry import HurriedClock
 
 # ---- answers
@@ -130,6 +134,21 @@ def test_a_question_without_an_answer_in_time_is_asked_again(server: RestServer)
         assert asked(server, get, timeout=0.5) == {"path": "/moons"}
     finally:
         over.set()
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_address_at_which_nobody_listens_is_told_with_what_to_look_at(server: RestServer) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and never listens
+        server.endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        error = refused(server, get)
+    assert type(error) is Transient
+    assert f"Moon could not be asked GET /moons at {server.endpoint} (" in str(error)
+    assert str(error).endswith("): see whether that address is right, and can be reached from this machine")
+
+
+def test_a_vendor_is_given_up_before_whoever_waits_for_a_session_gives_up() -> None:
+    assert inspect.signature(RestClient).parameters["patience"].default < min(ANSWER_LIMIT, ASK_LIMIT)
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 410, 422, 501])

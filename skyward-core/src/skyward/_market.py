@@ -307,7 +307,7 @@ async def answered[T](provider: Provider, what: str, call: Callable[[], Awaitabl
     timer = asyncio.timeout(ANSWER_LIMIT)
     try:
         async with timer:
-            return await persistently(lambda: ask(provider, what, call()), attempts=4)
+            return await persistently(lambda: ask(provider, what, call()), attempts=4, patience=ANSWER_LIMIT / 2)
     except TimeoutError as error:
         if not timer.expired():
             raise

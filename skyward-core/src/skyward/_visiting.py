@@ -42,7 +42,9 @@ async def opened(provider: Provider, *, patient: bool = True) -> AsyncGenerator[
         client=this_client(),
     )
     if patient:
-        session = await persistently(lambda: ask(provider, "open", provider.open(identity), ASK_LIMIT), attempts=4)
+        session = await persistently(
+            lambda: ask(provider, "open", provider.open(identity), ASK_LIMIT), attempts=4, patience=ASK_LIMIT / 2
+        )
     else:
         session = await answered(provider, "open", lambda: provider.open(identity))
     try:
@@ -85,4 +87,6 @@ async def _listed(
 
     if not patient:
         return await answered(seller.provider, name, listed)
-    return await persistently(lambda: ask(seller.provider, name, listed(), ASK_LIMIT), on=SkywardError, attempts=4)
+    return await persistently(
+        lambda: ask(seller.provider, name, listed(), ASK_LIMIT), on=SkywardError, attempts=4, patience=ASK_LIMIT / 2
+    )

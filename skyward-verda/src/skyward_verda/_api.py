@@ -101,7 +101,7 @@ class Api:
         credentials = found(settings.profile)
         remedy = f"they are those of {credentials.source}; {REMEDY}"
 
-        def client(authorize: Any) -> RestClient:
+        def client(authorize: Any, **more: Any) -> RestClient:
             return RestClient(
                 "Verda",
                 settings.endpoint,
@@ -109,9 +109,10 @@ class Api:
                 explain=explained,
                 remedy=remedy,
                 secrets=(credentials.secret,),
+                **more,
             )
 
-        self._door = client(_nobody)
+        self._door = client(_nobody, patience=0.0)  # whoever needs a token repeats the whole question
         self.rest = client(Tokens(self._door, credentials))
 
     async def aclose(self) -> None:

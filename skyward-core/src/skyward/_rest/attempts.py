@@ -82,7 +82,10 @@ class Attempts:
         """The error for a question without an answer."""
         kind = Transient if silence.passing else ProviderError
         what = "was not heard after" if silence.sent else "could not be asked"
-        return kind(f"{self.vendor} {what} {question} at {self.endpoint}: {self.secrets.cut(silence.why)}")
+        told, why = f"{self.vendor} {what} {question} at {self.endpoint}", self.secrets.cut(silence.why)
+        if silence.sent or not silence.passing:
+            return kind(f"{told}: {why}")
+        return kind(f"{told} ({why}): see whether that address is right, and can be reached from this machine")
 
     def refused(self, answer: Answer) -> ProviderError | None:
         """The error that an answer means; ``None`` for a success."""

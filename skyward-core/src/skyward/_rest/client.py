@@ -42,7 +42,8 @@ class RestClient:
             effect; any other reading of one leaves that open.
         paces: the vendor's published limits, which all pools of this process keep together.
         timeout: seconds that one request may take.
-        patience: seconds for which a question is repeated.
+        patience: seconds for which a question is repeated; by default fewer than a session may take for an answer, so
+            that what the vendor said last is what is told.
         remedy: what to set, for refused credentials: ``"set RUNPOD_API_KEY, or run ..."``.
         secrets: what else must not be told; see `hide`.
     """
@@ -56,7 +57,7 @@ class RestClient:
         explain: Explain | None = None,
         paces: Sequence[Pace] = (),
         timeout: float = 30.0,
-        patience: float = 30.0,
+        patience: float = 20.0,
         remedy: str = "",
         secrets: Iterable[str] = (),
     ) -> None:

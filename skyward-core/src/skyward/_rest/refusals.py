@@ -34,9 +34,9 @@ def refusal(answer: Answer, vendor: str, remedy: str) -> ProviderError:  # noqa:
             f"{vendor} does not know what {question} asks for ({status})" + (f": {said}" if said else "")
         )
     if status == 429:
-        return Transient(f"{vendor} has had too many requests and answers {tail}")
+        return Transient(f"{vendor} has had too many requests and answers {tail}; try again later")
     if status in _AGAIN or (status >= 500 and status not in _NEVER):
-        return Transient(f"{vendor} failed and answers {tail}")
+        return Transient(f"{vendor} failed and answers {tail}; try again later")
     if 300 <= status < 400:
         return ProviderError(
             f"{vendor} answers {question} with {status}, that it is elsewhere, where no credentials are sent: check "
