@@ -17,7 +17,7 @@ from plugin_fakes import Install
 from road_fakes import FakeProvider, Hang, on_demand, spot
 
 import skyward as sky
-from skyward.errors import AuthenticationFailed, QuotaExceeded, Transient, Unavailable
+from skyward.errors import AuthenticationFailed, ConfigurationError, QuotaExceeded, Transient, Unavailable
 from skyward.spi import Capabilities, Finding
 
 pytestmark = pytest.mark.usefixtures("own_ledgers")
@@ -333,6 +333,20 @@ def test_a_plugin_that_cannot_be_loaded_is_a_problem(install: Install, command: 
     assert status == 1
     assert "acme-clouds\n  problem  plugin: " in out
     assert "-> update or remove acme-clouds" in out
+
+
+def test_a_variable_that_makes_no_sense_is_no_fault_of_the_plugin(
+    clouds: Any, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made() -> None:
+        raise ConfigurationError("endpoint must be an address, not 'acme': write for example 'https://acme.test'")
+
+    clouds("Acme", left=False)
+    monkeypatch.setattr("skyward._plugins.provider", lambda _: made)
+    status, out, _ = command("doctor", "--provider", "Acme")
+    assert status == 1
+    assert "  problem  settings: it has no settings by default (endpoint must be an address, not 'acme'" in out
+    assert "-> correct what Acme takes from the environment" in out
 
 
 def test_a_state_folder_that_cannot_be_written_is_a_problem(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,13 @@ def test_a_provider_that_cannot_be_opened_is_a_note_where_no_ledger_names_it(clo
     assert (status, out, err) == (0, "not asked: Acme: no key: set ACME_KEY\nnothing is left over\n", "")
 
 
+def test_it_is_a_problem_where_the_user_has_named_it(clouds: Any, command: Any) -> None:
+    clouds("Acme", left=False, script={"open": [AuthenticationFailed("no key: set ACME_KEY")] * 9})
+    status, out, err = command("reap", "--provider", "acme")
+    assert (status, out) == (1, "0 removed; what else is left over is not known\n")
+    assert err == "skyward reap: Acme: no key: set ACME_KEY\n"
+
+
 def test_it_is_a_problem_where_one_does(clouds: Any, command: Any) -> None:
     (cloud,) = clouds("Acme")
     cloud.script("open", *[AuthenticationFailed("no key: set ACME_KEY")] * 9)

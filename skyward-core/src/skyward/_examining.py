@@ -23,7 +23,10 @@ from skyward.model.redact import redact
 from skyward.model.spec import ComputeSpec
 from skyward.spi.provider import Checkable, Finding, Provider
 
-__all__ = ["Examined", "examine", "installation", "unusable"]
+__all__ = ["UNSET", "Examined", "examine", "installation", "unusable"]
+
+UNSET = "it has no settings by default"
+"""What a note begins with about a provider whose variables, or whatever else it reads, do not make sense."""
 
 _CHECK_LIMIT = 60.0
 """Seconds that a provider's own check may take."""
@@ -73,7 +76,10 @@ def _state() -> Finding:
 def unusable(note: str) -> Examined:
     """A plugin or a provider that cannot be asked at all; ``note`` is its name, a colon, and why."""
     name, _, why = note.partition(": ")
-    return Examined(name, (Finding(subject="plugin", level="problem", detail=why, remedy=f"update or remove {name}"),))
+    subject, remedy = "plugin", f"update or remove {name}"
+    if why.startswith(UNSET):
+        subject, remedy = "settings", f"correct what {name} takes from the environment"
+    return Examined(name, (Finding(subject=subject, level="problem", detail=why, remedy=remedy),))
 
 
 async def examine(provider: Provider) -> Examined:

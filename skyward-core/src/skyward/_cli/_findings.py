@@ -59,6 +59,7 @@ class Findings:
             return ["broken off before it was known what is left over; nothing was removed: run it again"]
         problems = [f"{', '.join(self.left)} may still run: run it again"] if self.cut_off and self.left else []
         problems += self.found.problems if self.removed is None else self.removed.problems
+        problems += self._silent if self._choice.named else []
         unknown = [said for pool in self._kept() for said in self._unknown(pool)]
         if self.removed is not None and not problems and not unknown and not self._choice.named:
             unknown = [f"pool {pool.pool_id} is dealt with by another process: run it again" for pool in self._kept()]
@@ -66,10 +67,15 @@ class Findings:
 
     @property
     def notes(self) -> list[str]:
+        """Who could not be asked, where neither a ledger nor the user says that it matters."""
+        return [] if self._choice.named else [redact(note) for note in self._silent]
+
+    @property
+    def _silent(self) -> list[str]:
         """Who could not be asked, where no ledger says that it matters."""
         unanswered = () if self.found is None else self.found.unanswered
-        notes = [f"{each.name}: {why}" for each, why in unanswered if not (self.found and self.found.concerns(each))]
-        return [redact(note) for note in dict.fromkeys([*self._choice.notes, *notes])]
+        silent = [f"{each.name}: {why}" for each, why in unanswered if not (self.found and self.found.concerns(each))]
+        return list(dict.fromkeys([*self._choice.notes, *silent]))
 
     def _kept(self) -> list[Account]:
         """The pools of dead clients whose ledgers are not done with."""

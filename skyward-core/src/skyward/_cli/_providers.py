@@ -9,6 +9,7 @@ from attrs import frozen
 from skyward import _plugins
 from skyward._accounts import Account
 from skyward._cli._output import UsageProblem
+from skyward._examining import UNSET
 from skyward._plugins_kinds import FIRST_PARTY
 from skyward._recipe import made_again
 from skyward.errors import PluginError
@@ -59,7 +60,7 @@ def choose(
         try:
             providers[make()] = None
         except Exception as error:  # noqa: BLE001  whatever the plugin has to say: it has no default settings
-            notes.append(f"{name}: it has no settings by default ({error})")
+            notes.append(f"{name}: {UNSET} ({error})")
         for mark, text in [pair for account in accounts for pair in _recipes(account, name, living)]:
             settings = made_again(make, text, mark)
             if settings is not None:
