@@ -164,17 +164,20 @@ async def test_a_pod_runs_when_its_ssh_server_has_a_port_and_the_port_is_the_pre
 
 
 @pytest.mark.parametrize("status", ["EXITED", "ERROR"])
-async def test_a_pod_that_has_stopped_is_gone_for_its_pool_and_there_for_whoever_cleans_up(
+async def test_a_pod_that_has_stopped_is_left_to_its_pool_which_deletes_it_and_to_whoever_cleans_up(
     status: str, runpod_api: Fake, opened: Any, order: Any, identity: Any
 ) -> None:
     async with opened() as session, opened() as stranger:
-        [machine] = await order(session)
-        runpod_api.ours[machine.id].status = status
-        assert (await seen(session, machine)).state is InstanceState.GONE
-        assert await session.list_owned() == []
-        [found] = await stranger.list_owned(machine.pool_id)
-        assert found.state is not InstanceState.GONE
-        await stranger.terminate([found.id])
+        one, other = await order(session, 0, 1)
+        for machine in (one, other):
+            runpod_api.ours[machine.id].status = status
+        found = await stranger.list_owned(one.pool_id)
+        assert {(each.id, each.state) for each in found} == {(each.id, InstanceState.PENDING) for each in (one, other)}
+        assert (await seen(stranger, one)).details["billed"]
+        assert len(runpod_api.ours) == 2, "it is not the stranger's"
+        assert (await seen(session, one)).state is InstanceState.GONE
+        assert set(runpod_api.ours) == {other.id}
+        await stranger.terminate([other.id])
     assert runpod_api.ours == {}
 
 

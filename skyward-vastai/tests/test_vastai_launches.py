@@ -326,7 +326,8 @@ def test_the_dead_of_another_pool_are_left_to_it_and_are_found_until_they_are_de
             vastai_api.die(int(name), "offline")
             [found] = await other.list_owned()
             assert (found.id, found.state) == (name, InstanceState.PENDING)
-            assert (await other.describe([name]))[name].state is InstanceState.PENDING
+            told = (await other.describe([name]))[name]
+            assert (told.state, told.details["billed"]) == (InstanceState.GONE, True)
             assert len(vastai_api.ours) == 1
             await other.terminate([name])
 

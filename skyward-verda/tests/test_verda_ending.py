@@ -141,7 +141,9 @@ def test_an_instance_that_has_failed_is_deleted_too(verda_api: Fake, opened: Any
     asyncio.run(main())
 
 
-def test_an_instance_that_cannot_be_deleted_is_not_told_as_gone(verda_api: Fake, opened: Any, launched: Any) -> None:
+def test_an_instance_that_cannot_be_deleted_is_gone_and_deleted_at_the_next_look(
+    verda_api: Fake, opened: Any, launched: Any
+) -> None:
     verda_api.faults.fail(DELETE, 500, times=100)
 
     async def main() -> None:
@@ -149,9 +151,11 @@ def test_an_instance_that_cannot_be_deleted_is_not_told_as_gone(verda_api: Fake,
             async with opened() as session:
                 [machine] = await launched(session)
                 verda_api.finish(machine.id, "error")
-                assert await state(session, machine.id) is InstanceState.PENDING
+                assert await state(session, machine.id) is InstanceState.GONE
+                assert [each.id for each in await session.list_owned()] == [machine.id], "it costs on"
                 verda_api.faults.clear()
                 assert await state(session, machine.id) is InstanceState.GONE
+                assert verda_api.existing() == set()
 
     asyncio.run(main())
     assert verda_api.existing() == set()

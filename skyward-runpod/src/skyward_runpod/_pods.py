@@ -119,21 +119,20 @@ def body(order: Order, settings: RunPod, centers: Collection[str] | None) -> dic
     return sent
 
 
-def instance(pod: Pod, label: MachineLabel, offer: Offer | None = None, *, mine: bool = False) -> Instance:
+def instance(pod: Pod, label: MachineLabel, offer: Offer | None = None) -> Instance:
     """What is told of a pod.
 
-    It runs when its SSH server has a public port; the server itself may come up later.
+    It runs when its SSH server has a public port; the server itself may come up later. One that was stopped or has
+    failed is gone, and billed: the base deletes it.
 
     Args:
         pod: as RunPod tells it.
         label: its own.
         offer: what it was bought as, if that is known.
-        mine: whether the session that asks has launched it. To that one, a pod that was stopped or has failed is gone,
-            so that it is replaced, and deleted. To others it is still there, so that they can delete it.
     """
     direct = pod.ssh.direct if pod.ssh.direct and pod.ssh.direct.host and pod.ssh.direct.port else None
     state = InstanceState.PENDING
-    if pod.status in _DELETED or (mine and pod.status in _ENDED):
+    if pod.status in _DELETED or pod.status in _ENDED:
         state = InstanceState.GONE
     elif pod.status == "RUNNING" and direct is not None:
         state = InstanceState.RUNNING
@@ -147,6 +146,7 @@ def instance(pod: Pod, label: MachineLabel, offer: Offer | None = None, *, mine:
         offer=offer,
         details={
             "status": pod.status,
+            **({"billed": True} if pod.status in _ENDED else {}),
             **({} if direct is None else {"port": direct.port}),
             **({} if pod.data_center_id is None else {"data_center": pod.data_center_id}),
         },

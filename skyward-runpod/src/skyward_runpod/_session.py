@@ -103,7 +103,7 @@ class RunPodSession(RestSession[RunPod]):
 
         body = _pods.body(order, self.settings, await self._centers())
         pod = await self.rest.create("POST", PODS, body=body, into=Pod, find=find)
-        return _pods.instance(pod, label, order.offer, mine=True)
+        return _pods.instance(pod, label, order.offer)
 
     async def _machines(self) -> Iterable[Instance]:
         return [found for pod in await self._api.pods() if (found := self._told(pod)) is not None]
@@ -116,7 +116,7 @@ class RunPodSession(RestSession[RunPod]):
 
     def _told(self, pod: Pod) -> Instance | None:
         label = _pods.label_of(pod)
-        return None if label is None else _pods.instance(pod, label, mine=pod.id in self.known)
+        return None if label is None else _pods.instance(pod, label)
 
     async def _delete(self, id: str) -> None:  # noqa: A002  as Instance calls it
         await self._api.delete(id)

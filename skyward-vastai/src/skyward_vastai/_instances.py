@@ -10,11 +10,11 @@ from attrs import field, frozen
 from skyward.spi import Instance, InstanceState, MachineLabel, Order
 from skyward_vastai._settings import IMAGE, VastAI
 
-__all__ = ["DEAD", "LABEL_LIMIT", "Made", "contract", "machine"]
+__all__ = ["LABEL_LIMIT", "Made", "contract", "machine"]
 
 LABEL_LIMIT = 256
 """Characters of a label."""
-DEAD = frozenset({"stopped", "frozen", "exited", "unknown", "offline"})
+_DEAD = frozenset({"stopped", "frozen", "exited", "unknown", "offline"})
 """States in which an instance does not run and will not again as it was: it was outbid, its container or its host has
 ended. Its disk is billed in each of them, until it is destroyed."""
 
@@ -62,8 +62,7 @@ def contract(order: Order, settings: VastAI, onstart: str) -> dict[str, Any]:
 def machine(row: Mapping[str, Any]) -> Instance | None:
     """An instance of a pool; ``None`` for a stranger's.
 
-    It runs as soon as its port can be reached directly. One that is dead is told as one that is on its way, with its
-    status in the details: it exists, and is billed.
+    It runs as soon as its port can be reached directly. One that is dead is gone, and billed: the base destroys it.
     """
     label = MachineLabel.read(row.get("label"))
     if label is None:
@@ -77,6 +76,8 @@ def machine(row: Mapping[str, Any]) -> Instance | None:
         "instance_type": f"{row.get('num_gpus')}x {row.get('gpu_name')}",
         "region": row.get("geolocation"),
     }
+    if status in _DEAD:
+        return label.instance(str(row["id"]), InstanceState.GONE, details={**details, "billed": True})
     if status != "running" or not address or port is None:
         return label.instance(str(row["id"]), InstanceState.PENDING, details=details)
     return label.instance(str(row["id"]), InstanceState.RUNNING, ip=address, details={**details, "port": port})

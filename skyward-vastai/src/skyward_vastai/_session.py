@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +9,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from skyward import ProviderError
 from skyward.spi import (
     ComputeSpec,
     Instance,
@@ -25,10 +23,9 @@ from skyward.spi import (
     RestSession,
     bearer,
     first_boot_script,
-    shielded,
 )
 from skyward_vastai._credentials import address, key
-from skyward_vastai._instances import DEAD, LABEL_LIMIT, Made, contract, machine
+from skyward_vastai._instances import LABEL_LIMIT, Made, contract, machine
 from skyward_vastai._limits import PACES, REMEDY, explained
 from skyward_vastai._market import Searches
 from skyward_vastai._offers import offers_of
@@ -125,7 +122,10 @@ class VastAISession(RestSession[VastAI]):
     # ---- looking
 
     async def _machines(self) -> Iterable[Instance]:
-        return [found for row in await self._rows() if (found := machine(row)) is not None]
+        found = [machine(row) for row in await self._rows()]
+        # A list may go on telling that one is dead when it is destroyed.
+        over = {each.id for each in found if each is not None and each.state is InstanceState.GONE} & self._destroyed
+        return [each for each in found if each is not None and each.id not in over]
 
     async def _look(self, id: str) -> Instance | None:  # noqa: A002  as Instance calls it
         """One instance, which may not be in the list yet: here Vast.ai's word counts from the order on."""
@@ -145,20 +145,14 @@ class VastAISession(RestSession[VastAI]):
         )
 
     async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
-        """The present state of instances. One of this pool's that was outbid or is dead is destroyed, and gone."""
+        """The present state of instances. The hosts of those of this pool that have failed are avoided from now on."""
         found = await super().describe(ids)
-        dead = {
-            name: each
-            for name, each in found.items()
-            if each.details.get("status") in DEAD and each.pool_id == self.identity.pool_id
-        }
-        if not dead:
-            return found
-        await shielded(asyncio.gather(*(self._bury(each) for each in dead.values())))
-        return {**found, **{name: evolve(each, state=InstanceState.GONE) for name, each in dead.items()}}
+        for each in found.values():
+            if each.state is InstanceState.GONE and each.pool_id == self.identity.pool_id:
+                self._note(each)
+        return found
 
-    async def _bury(self, instance: Instance) -> None:
-        """Destroy what does not run any more, and costs on."""
+    def _note(self, instance: Instance) -> None:
         status, host = instance.details["status"], instance.details.get("machine")
         bid = instance.details.get("market") == "spot" and status == "stopped"
         _log.warning(
@@ -169,10 +163,6 @@ class VastAISession(RestSession[VastAI]):
         )
         if isinstance(host, int) and not bid:
             self._failed.add(host)
-        try:
-            await self._delete(instance.id)
-        except ProviderError as error:
-            _log.warning("instance %s is still billed for its disk: %s", instance.id, error)
 
     # ---- ending
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Self, override
 
 from attrs import evolve
 
 from skyward import AuthenticationFailed, ProviderError, QuotaExceeded, Unavailable
-from skyward.spi import Instance, InstanceState, MachineLabel, Offer, Order, PoolIdentity, RestSession, shielded
+from skyward.spi import Instance, InstanceState, MachineLabel, Offer, Order, PoolIdentity, RestSession
 from skyward_verda import _images
 from skyward_verda._api import Api
 from skyward_verda._belongings import belongings, discard, remove
@@ -135,16 +135,21 @@ class VerdaSession(RestSession["Verda"]):
     # ---- looking
 
     @override
-    async def describe(self, ids: Sequence[str], /) -> Mapping[str, Instance]:
-        """The present state. What of this pool has shut itself down is deleted, since it would cost on, and is gone."""
-        found = dict(await super().describe(ids))
-        for name, machine in found.items():
-            if machine.state is InstanceState.RUNNING:
-                self._ran.add(name)
-        dead = [each for each in found.values() if self._is_dead(each)]
-        if dead:
-            found |= await shielded(self._bury(dead))
-        return found
+    async def _machines(self) -> Iterable[Instance]:
+        machines, scripts = await asyncio.gather(self._api.machines(), self._api.scripts())
+        return self._labelled(machines, Records.of(scripts))
+
+    def _labelled(self, machines: Iterable[Machine], records: Records) -> list[Instance]:
+        found = ((each, records.label(each)) for each in machines)
+        return [self._told(instance(each, label)) for each, label in found if label is not None]
+
+    def _told(self, machine: Instance) -> Instance:
+        """What of this pool has shut itself down is gone for it, and costs until the base deletes it."""
+        if machine.state is InstanceState.RUNNING:
+            self._ran.add(machine.id)
+        if not self._is_dead(machine):
+            return machine
+        return evolve(machine, state=InstanceState.GONE, details={**machine.details, "billed": True})
 
     def _is_dead(self, machine: Instance) -> bool:
         state, own = machine.details.get("state"), machine.pool_id == self.identity.pool_id
@@ -155,27 +160,6 @@ class VerdaSession(RestSession["Verda"]):
             return True
         now = self.rest.waits.now()
         return now >= self._idle.setdefault(machine.id, now) + _GRACE
-
-    async def _bury(self, dead: Sequence[Instance]) -> dict[str, Instance]:
-        """Delete instances that do nothing any more; those that could not be are told as they were."""
-        outcomes = await asyncio.gather(*(self._delete(each.id) for each in dead), return_exceptions=True)
-        buried: dict[str, Instance] = {}
-        for machine, outcome in zip(dead, outcomes, strict=True):
-            if isinstance(outcome, ProviderError):
-                _log.warning("%s has ended, and costs on: %s", machine.id, outcome)
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            else:
-                buried[machine.id] = evolve(machine, state=InstanceState.GONE)
-        return buried
-
-    @override
-    async def _machines(self) -> Iterable[Instance]:
-        machines, scripts = await asyncio.gather(self._api.machines(), self._api.scripts())
-        return self._labelled(machines, Records.of(scripts))
-
-    def _labelled(self, machines: Iterable[Machine], records: Records) -> list[Instance]:
-        return [instance(each, label) for each in machines if (label := records.label(each)) is not None]
 
     @override
     async def _look(self, id: str) -> Instance | None:
