@@ -15,7 +15,8 @@ from skyward_runpod import RunPod
 from skyward_vastai import VastAI
 from skyward_verda import Verda
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs/vendors.md").read_text(encoding="utf-8")
+PATH = Path(__file__).resolve().parent.parent / "docs"
+PAGE = (PATH / "vendors.md").read_text(encoding="utf-8")
 PROVIDERS: list[Provider] = [AWS(), Container(), DigitalOcean(), RunPod(), VastAI(), Verda()]
 
 
@@ -37,6 +38,22 @@ def test_the_page_says_of_each_vendor_what_its_provider_declares(provider: Provi
     _, costs, removes = row("When your program is killed", provider.name)
     assert (costs == "nothing") == can.self_termination
     assert ("**`skyward reap`**" in removes) == (not can.self_termination)
+
+
+@pytest.mark.parametrize("name", ["RunPod", "VastAI", "Verda", "DigitalOcean"])
+def test_the_page_of_a_vendor_says_what_ends_machines_without_their_client_and_why_its_package_is_not_used(
+    name: str,
+) -> None:
+    text = (PATH / f"{name.lower()}.md").read_text(encoding="utf-8")
+    [provider] = (each for each in PROVIDERS if each.name == name)
+    parts = re.split(r"^#+ ", text, flags=re.MULTILINE)
+    [said] = [each for each in parts if "dead man's switch" in each and "`skyward reap" in each]
+    if provider.capabilities.self_termination:
+        assert re.search("(deletes|destroys) itself", said)
+    else:
+        assert "powers itself off" in said
+        assert re.search(rf"^\*/\d+ .*skyward reap --provider {name}", said, re.MULTILINE)
+    assert any(re.match("Why not .*Python package\n", each) for each in parts)
 
 
 def test_the_page_has_every_provider_in_each_table() -> None:
