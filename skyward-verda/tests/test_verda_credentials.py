@@ -175,7 +175,7 @@ def test_a_vendor_that_gives_out_no_tokens_at_all_is_told_as_a_passing_failure(v
     async def main() -> float:
         with hurried() as clock:
             start = clock.monotonic()
-            with pytest.raises(Transient, match="POST /oauth2/token with 503: .*; try again later$"):
+            with pytest.raises(Transient, match=r"POST /oauth2/token with 503: .*; try again later$"):
                 async with opened():
                     raise AssertionError
             return clock.monotonic() - start
