@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
-import secrets
 import threading
 import time
 import traceback
@@ -24,12 +23,13 @@ from fakes.fixtures import runpod_api as runpod_api
 from fakes.fixtures import vastai_api as vastai_api
 from fakes.fixtures import verda_api as verda_api
 from fakes.runpod import RunPodVendor
+from fakes.sessions import new_identity
 from fakes.vastai import VastAIVendor
 from fakes.verda import VerdaVendor
 
 import skyward as sky
 from skyward import AuthenticationFailed, Image, ProviderError, QuotaExceeded, Transient, Unavailable
-from skyward.spi import ComputeSpec, Instance, LaunchRequest, PoolIdentity, RestClient, RestSession
+from skyward.spi import ComputeSpec, Instance, LaunchRequest, RestClient, RestSession
 from skyward.testing._hurry import hurried
 from skyward_digitalocean import DigitalOcean
 from skyward_runpod import RunPod
@@ -65,15 +65,7 @@ class Shop:
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[Any]:
-        who = PoolIdentity(
-            pool_id=f"test-{secrets.token_hex(5)}",
-            owner="ada@lab",
-            deadline=time.time() + 3600,
-            lease=600.0,
-            token=secrets.token_bytes(16),
-            client="elsewhere-1-2",
-        )
-        session = await self.provider().open(who)
+        session = await self.provider().open(new_identity())
         try:
             yield session
         finally:

@@ -20,7 +20,7 @@ from skyward import Image, _clock
 from skyward.spi import ComputeSpec, PoolIdentity
 from skyward.testing._hurry import HurriedClock
 
-__all__ = ["Hurry", "command", "hurry", "identity", "opening", "spec"]
+__all__ = ["Hurry", "command", "hurry", "identity", "new_identity", "opening", "spec"]
 
 
 class _Closes(Protocol):
@@ -52,22 +52,23 @@ def hurry() -> Iterator[Hurry]:
         yield clock
 
 
+def new_identity(**changes: Any) -> PoolIdentity:
+    """The identity of a new pool, of a client on another host."""
+    made = PoolIdentity(
+        pool_id=f"test-{secrets.token_hex(5)}",
+        owner="ada@lab",
+        deadline=time.time() + 3600,
+        lease=600.0,
+        token=secrets.token_bytes(16),
+        client="elsewhere-1-2",
+    )
+    return evolve(made, **changes)
+
+
 @pytest.fixture
 def identity() -> Callable[..., PoolIdentity]:
-    """Makes the identity of a new pool, of a client on another host."""
-
-    def make(**changes: Any) -> PoolIdentity:
-        made = PoolIdentity(
-            pool_id=f"test-{secrets.token_hex(5)}",
-            owner="ada@lab",
-            deadline=time.time() + 3600,
-            lease=600.0,
-            token=secrets.token_bytes(16),
-            client="elsewhere-1-2",
-        )
-        return evolve(made, **changes)
-
-    return make
+    """Makes identities, as `new_identity` does."""
+    return new_identity
 
 
 @pytest.fixture
