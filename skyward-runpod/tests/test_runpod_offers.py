@@ -136,6 +136,14 @@ async def test_global_networking_takes_the_data_centers_that_have_it(opened: Any
             await session.offers(spec(**wanted("A100")))
 
 
+@pytest.mark.usefixtures("runpod_api")
+async def test_a_data_center_that_there_is_not_is_no_shortage(opened: Any, spec: Any) -> None:
+    for more in ({}, {"global_networking": True}):
+        async with opened(data_centers=["EU-RO-1", "EU-RO-11"], **more) as session:
+            with pytest.raises(Unavailable, match=r"^RunPod has no EU-RO-11: choose from .*EU-RO-1, "):
+                await session.offers(spec(**wanted("A100")))
+
+
 @pytest.mark.parametrize(
     ("name", "known_as", "memory", "found"),
     [

@@ -77,13 +77,20 @@ class RunPodSession(RestSession[RunPod]):
         """The data centres that will do; ``None`` for all.
 
         Raises:
-            Unavailable: there are none.
+            Unavailable: there are none, or one that is asked for is unknown.
         """
         wanted = self.settings.data_centers
-        if not self.settings.global_networking:
-            return wanted
+        if wanted is None and not self.settings.global_networking:
+            return None
         if self._found is None:
-            able = {each.id for each in await self._api.data_centers() if each.global_network}
+            there = await self._api.data_centers()
+            names = {each.id for each in there}
+            if unknown := sorted(set(wanted or ()) - names):  # it would look like one that is sold out
+                raise Unavailable(f"RunPod has no {', '.join(unknown)}: choose from {', '.join(sorted(names))}")
+            if wanted is not None and not self.settings.global_networking:
+                self._found = wanted
+                return wanted
+            able = {each.id for each in there if each.global_network}
             found = able if wanted is None else able & set(wanted)
             if not found:
                 raise Unavailable(
