@@ -181,6 +181,18 @@ async def test_a_pod_that_has_stopped_is_left_to_its_pool_which_deletes_it_and_t
     assert runpod_api.ours == {}
 
 
+async def test_a_pod_that_runpod_will_not_delete_is_told_and_still_found(
+    runpod_api: Fake, opened: Any, order: Any
+) -> None:
+    async with opened() as session:
+        [machine] = await order(session)
+        runpod_api.faults.fail("DELETE /v2/pods/*", 409)
+        with pytest.raises(ProviderError, match="409: pod belongs to a cluster"):
+            await session.terminate([machine.id])
+        assert len(runpod_api.asked("DELETE *")) == 1, "it will not change its mind"
+        assert [each.id for each in await session.list_owned()] == [machine.id]
+
+
 async def test_moving_a_deadline_renames_a_pod_and_does_nothing_else_to_it(
     runpod_api: Fake, opened: Any, order: Any
 ) -> None:

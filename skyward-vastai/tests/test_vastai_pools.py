@@ -64,6 +64,8 @@ def test_a_pool_runs_on_a_bid_and_on_demand_replaces_what_is_outbid_and_leaves_n
         with came:
             assert came.wait_for(lambda: any(isinstance(each, sky.NodeReplaced) for each in events), PATIENCE)
         assert sorted(who(21) @ pool) == [(42, 0), (42, 1)]
+        preempted = [each.instance_id for each in events if isinstance(each, sky.InstancePreempted)]
+        assert preempted == [str(spot.id)]
         assert spot.id not in {each.id for each in vastai.ours}, "its disk would be billed"
         assert len(vastai.ours) == 2
     assert vastai.ours == []
