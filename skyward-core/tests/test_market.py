@@ -96,7 +96,7 @@ async def test_what_a_vendor_said_after_long_trials_is_told_in_place_of_its_sile
 
     firm = FakeProvider("Firm")
     with pytest.raises(Transient, match="connection refused"):
-        await answered(firm, "open", tried_long)
+        await answered(firm.provider, "open", tried_long)
 
 
 @pytest.mark.parametrize("method", ["open", "offers", "launch"])
