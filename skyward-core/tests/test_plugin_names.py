@@ -14,10 +14,12 @@ import skyward as sky
 from skyward import _plugins
 from skyward.errors import ConfigurationError, PluginError
 from skyward.model.allocation import ALLOCATIONS
+from skyward.testing import FakeCloud
 
 
 def chosen(**parameters: Any) -> Any:
-    return sky.ComputePool([sky.Local(), sky.Local()], display="quiet", **parameters)._pool_options
+    cloud = FakeCloud().provider  # it sells on spot, too
+    return sky.ComputePool([cloud, cloud], display="quiet", **parameters)._pool_options
 
 
 BRING = {"selection": selectors, "allocation": allocations}
