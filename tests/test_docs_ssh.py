@@ -26,7 +26,8 @@ PAGE = (Path(__file__).resolve().parent.parent / "docs" / "plugins.md").read_tex
 
 
 def example() -> str:
-    [text] = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "class MoonSession" in block]
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    [text] = [block for block in blocks if "class MoonSession" in block and "SshTransport" in block]
     return str(text)
 
 

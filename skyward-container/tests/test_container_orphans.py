@@ -218,16 +218,16 @@ def test_a_client_that_is_interrupted_at_any_stage_ends_in_order_and_leaves_noth
     plain = "with pool: pass"
     clients = {
         "launching": client("launching", plain, "run --detach", lease=600, nodes=2),
-        "bootstrapping": client(
-            "bootstrapping", "pool.on(sky.BootstrapPhase, lambda _: say('now'))\nwith pool: pass", lease=600
-        ),
         "running": client("running", RUNNING, lease=600),
         "tearing down": client("ending", plain, "rm --force", lease=600),
     }
     for stage in ("launching", "tearing down"):
         clients[stage].holds()
-    for stage in ("bootstrapping", "running"):
-        clients[stage].says("now")
+    clients["running"].says("now")
+    # Nothing holds this one, so it is the last to be begun and the first to be interrupted.
+    begun = client("bootstrapping", "pool.on(sky.BootstrapPhase, lambda _: say('now'))\nwith pool: pass", lease=600)
+    begun.says("now")
+    clients = {"bootstrapping": begun, **clients}
     for each in clients.values():
         each.process.send_signal(signal.SIGINT)
     ending = clients["tearing down"]
