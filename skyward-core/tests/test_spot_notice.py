@@ -122,11 +122,12 @@ def test_a_task_that_runs_may_end_and_no_other_one_is_given_to_the_machine(cloud
             hold(None) >> one
         running, behind = one.submit(hold(gate.paths)), one.submit(hold(None))
         gate.begun()
-        assert one._engine.dispatcher._scheduler.any_ahead
+        scheduler: Any = one._engine.dispatcher._scheduler
+        assert scheduler.any_ahead
         cloud.preempt(0, notice=120)
         seen.all(sky.InstancePreempted, 1)
         assert cloud.machines[0].alive
-        while one._engine.dispatcher._scheduler.any_ahead:  # until the slot has given back what it has not begun
+        while scheduler.any_ahead:  # until the slot has given back what it has not begun
             time.sleep(0.01)
         gate.open()
         assert running.result(60) == "held"
