@@ -145,16 +145,21 @@ def test_a_refusal_and_nonsense_end_the_link_with_the_reason(sshd: Any, far: Any
 
 
 def test_a_connection_that_is_cut_is_told_once(sshd: Any, far: Any, make_relay: Any, short: bool) -> None:
-    relay = make_relay(sshd.port)
+    relay, greeted = make_relay(sshd.port), threading.Event()
+
+    def serve(peer: socket.socket) -> None:
+        greeted.set()
+        peer.recv(1)
 
     async def use(link: ChannelLink, ear: Ear) -> None:
+        await asyncio.to_thread(greeted.wait, 60)  # what is cut before is a greeting that did not come
         relay.cut()
         await asyncio.to_thread(ear.wait, errors=1)
         link.send(encode(Kind.PING))
         link.close()
         assert len(ear.errors) == 1
 
-    there = far(lambda peer: peer.recv(1))
+    there = far(serve)
     through(sshd, there.path, use, short=short, port=relay.port)
 
 
