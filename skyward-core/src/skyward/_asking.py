@@ -25,6 +25,7 @@ from skyward.errors import PluginError, SkywardError, Transient
 __all__ = [
     "NoAnswer",
     "all_of",
+    "as_asked",
     "ask",
     "bug",
     "distribution",
@@ -136,12 +137,6 @@ async def persistently[T](
     loop = asyncio.get_running_loop()
     end = float("inf") if patience is None else loop.time() + patience
     enough = stop_never if attempts is None else stop_after_attempt(attempts)
-    growing = wait_exponential(multiplier=first, max=longest)
-
-    def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
-        asked = error.retry_after if isinstance(error, Transient) else None
-        return growing(state) if asked is None else asked
 
     async def attempt() -> T:
         return await call()
@@ -149,11 +144,22 @@ async def persistently[T](
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(on),
         stop=lambda state: enough(state) or loop.time() >= end,
-        wait=wait,
+        wait=as_asked(wait_exponential(multiplier=first, max=longest)),
         reraise=True,
         sleep=asyncio.sleep,
     )
     return await retrying(attempt)
+
+
+def as_asked(growing: Callable[[RetryCallState], float]) -> Callable[[RetryCallState], float]:
+    """The pause that a ``Transient`` asks for by its ``retry_after``, or else the one that ``growing`` gives."""
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        asked = error.retry_after if isinstance(error, Transient) else None
+        return growing(state) if asked is None else asked
+
+    return wait
 
 
 async def let_go(plugin: object, what: str, close: Callable[[], Awaitable[None]]) -> None:

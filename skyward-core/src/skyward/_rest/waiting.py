@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
 from skyward import _clock
+from skyward._asking import as_asked
 from skyward.errors import Transient
 
 __all__ = ["Waits", "retry_after"]
@@ -42,18 +43,13 @@ class Waits:
         end = self.now() + patience
         growing = wait_exponential(multiplier=_FIRST, max=_LONGEST) + wait_random(0, _JITTER)
 
-        def wait(state: RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome is not None else None
-            asked = error.retry_after if isinstance(error, Transient) else None
-            return growing(state) if asked is None else asked
-
         async def attempt() -> T:
             return await call()
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Transient),
             stop=lambda state: self.now() + state.upcoming_sleep > end,
-            wait=wait,
+            wait=as_asked(growing),
             reraise=True,
             sleep=self.sleep,
         )
