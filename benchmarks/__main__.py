@@ -13,7 +13,9 @@ from pathlib import Path
 
 from benchmarks._measure import Table
 
-NAMES = ("latency", "throughput", "array", "closure", "imports", "first", "cycle", "ssh", "containers", "many")
+NAMES = (
+    "latency", "throughput", "array", "closure", "imports", "first", "cycle", "ssh", "containers", "many", "joblib",
+)  # fmt: skip
 README = Path(__file__).with_name("README.md")
 MARKS = ("<!-- figures: written by `make bench ARGS=--write` -->", "<!-- end of the figures -->")
 

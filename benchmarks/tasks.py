@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from typing import Any
 
 
@@ -14,6 +15,13 @@ def nothing() -> None:
 def back(value: Any) -> Any:
     """Give back what came."""
     return value
+
+
+def compute(duration: float) -> None:
+    """Keep a core busy for so many seconds of its time."""
+    until = time.thread_time() + duration
+    while time.thread_time() < until:
+        pass
 
 
 def process() -> int:
