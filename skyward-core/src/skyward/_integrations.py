@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from skyward_sklearn import JoblibPool, ScikitLearnPool, joblib, joblib_backend, sklearn, sklearn_backend
+
+    __all__ = ["JoblibPool", "ScikitLearnPool", "joblib", "joblib_backend", "sklearn", "sklearn_backend"]
+else:
 
     def __getattr__(name):
         if name.startswith("_"):

@@ -283,7 +283,7 @@ class ComputePool:
 
     def __repr__(self) -> str:
         names = ", ".join(provider.name for provider in self._options.providers)
-        return f"<ComputePool of {self._options.spec.nodes} node(s) on {names}, {self._engine.state}>"
+        return f"<{type(self).__name__} of {self._options.spec.nodes} node(s) on {names}, {self._engine.state}>"
 
 
 _PARAMETERS = tuple(name for name in ComputePool.__init__.__annotations__ if name not in ("return", "unknown"))

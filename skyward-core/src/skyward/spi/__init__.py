@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from skyward._asking import shielded
     from skyward._cache import building, cache_folder
     from skyward._client import client_lives
+    from skyward._options import ProviderLike
+    from skyward._parameters import PoolParameters
     from skyward._rest import (
         Answer,
         Authorize,
@@ -64,6 +66,8 @@ else:
         "skyward._asking": ("shielded",),
         "skyward._cache": ("building", "cache_folder"),
         "skyward._client": ("client_lives",),
+        "skyward._options": ("ProviderLike",),
+        "skyward._parameters": ("PoolParameters",),
         "skyward._rest": (
             "Answer",
             "Authorize",
@@ -133,8 +137,10 @@ __all__ = [
     "Pace",
     "PhaseReport",
     "PoolIdentity",
+    "PoolParameters",
     "Provider",
     "ProviderDescriptor",
+    "ProviderLike",
     "ProviderView",
     "Receiver",
     "RestClient",
