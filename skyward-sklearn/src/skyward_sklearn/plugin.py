@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import skyward_sklearn
 from skyward.spi import IntegrationDescriptor, hookimpl
 
 __all__ = ["skyward_integrations"]
@@ -11,5 +12,6 @@ __all__ = ["skyward_integrations"]
 
 @hookimpl
 def skyward_integrations() -> Iterable[IntegrationDescriptor]:
-    """``sky.integrations.joblib`` and the others."""
-    return []
+    """``sky.integrations.joblib`` and the others: the names of this package."""
+    names = skyward_sklearn.__all__
+    return [IntegrationDescriptor(name=name, factory=getattr(skyward_sklearn, name)) for name in names]

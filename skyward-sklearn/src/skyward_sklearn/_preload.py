@@ -1,0 +1,26 @@
+"""What each slot imports as soon as it is started: what the client has imported, as far as tasks may need it.
+
+Importing scikit-learn takes seconds, for each slot anew, and they pass while the machines are still being made ready.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+
+__all__ = ["modules"]
+
+_CLIENTS_OWN = frozenset({"conftest", "datasets", "experimental", "externals", "test", "testing", "tests"})
+"""Parts that a client uses to have data, or tests, and that no estimator needs: reading them would delay the tasks."""
+
+
+def modules(packages: Iterable[str]) -> tuple[str, ...]:
+    """The packages, and the public parts right below them that this process has imported."""
+    return tuple(name for package in packages for name in (package, *_parts(package)))
+
+
+def _parts(package: str) -> Iterator[str]:
+    for name in sorted(sys.modules):
+        above, _, part = name.rpartition(".")
+        if above == package and not part.startswith("_") and part not in _CLIENTS_OWN:
+            yield name
