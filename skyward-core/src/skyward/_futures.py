@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import queue
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from skyward._interrupts import shield
@@ -34,6 +35,13 @@ class TaskFuture(concurrent.futures.Future[Any]):
         self.set_running_or_notify_cancel()
         return True
 
+    def interrupt(self) -> None:
+        """Stop the task: one that waits is dropped, one that runs is interrupted on its node.
+
+        The future ends once the task has, with ``TaskCancelled`` unless the task was done before.
+        """
+        self._completer.interrupt([self._pending_task])
+
 
 class Completer:
     """Sets the results of futures, one after another, on a thread that lives as long as the pool."""
@@ -62,6 +70,11 @@ class Completer:
         dispatcher = self._engine.dispatcher
         with dispatcher.lock:
             return not future.running() and dispatcher.withdraw(task)
+
+    def interrupt(self, tasks: Sequence[Task]) -> None:
+        """Stop tasks, wherever they are."""
+        with shield:
+            self._engine.dispatcher.cancel(tasks)
 
     def close(self) -> None:
         """Complete what has ended, and stop."""

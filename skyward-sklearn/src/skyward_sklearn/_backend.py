@@ -1,0 +1,128 @@
+"""joblib's view of a pool: a backend of ``Parallel``. Imported only where joblib is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBackendBase, SequentialBackend
+
+import skyward
+from skyward_sklearn._sending import Sender, Sent
+from skyward_sklearn._threads import Limits
+
+if TYPE_CHECKING:
+    from joblib.parallel import BatchedCalls, Parallel
+
+    from skyward import ComputePool
+
+__all__ = ["SkywardBackend"]
+
+
+class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
+    """Runs the batches of ``Parallel`` in the slots of a pool.
+
+    One that is given to ``parallel_config`` or ``Parallel`` is a template: each ``Parallel`` gets a copy of its own,
+    so that several may be under way at once.
+
+    Args:
+        pool: the pool to run on.
+        nesting_level: how many ``Parallel`` are around this one; joblib sets it.
+        inner_max_num_threads: threads that native libraries may use in a slot. Default: the node's cores, shared out
+            among its slots.
+    """
+
+    supports_retrieve_callback = True
+    supports_inner_max_num_threads = True
+    supports_sharedmem = False
+    uses_threads = False
+    default_n_jobs = -1
+
+    def __init__(
+        self, pool: ComputePool, nesting_level: int | None = None, inner_max_num_threads: int | None = None
+    ) -> None:
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
+        self.pool = pool
+        self.parallel: Parallel | None = None
+        self._sender: Sender | None = None
+        self._is_copy = False
+
+    def require_active(self) -> None:
+        """Raise ``UsageError`` unless the pool takes tasks."""
+        if not self.pool.is_active:
+            raise skyward.UsageError(
+                "the pool is not active: enter its block first, `with sky.ComputePool(...) as pool:`, and open "
+                "joblib_backend(pool) inside of it"
+            )
+
+    # how many
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """The number of slots that ``n_jobs`` stands for: -1 and ``None`` for all of the pool's.
+
+        It is never 1 unless 1 is asked for: joblib runs what counts 1 in the calling process, and on a pool of a
+        single slot that would leave the pool idle. There it is 2, of which one waits.
+        """
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        return 1 if n_jobs == 1 else max(2, self._slots(n_jobs))
+
+    def _slots(self, n_jobs: int | None) -> int:
+        """How many batches may run at a time."""
+        slots = self.pool.nodes * self.pool.concurrency
+        if n_jobs is None:
+            return slots
+        return min(n_jobs, slots) if n_jobs > 0 else max(slots + 1 + n_jobs, 1)
+
+    def configure(
+        self,
+        n_jobs: int | None = 1,
+        parallel: Parallel | None = None,
+        prefer: str | None = None,
+        require: str | None = None,
+        **_options: Any,
+    ) -> int:
+        """Get ready for the calls of one ``Parallel``; returns how many batches it may have run at a time."""
+        effective = self.effective_n_jobs(n_jobs)
+        if effective == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        if not self._is_copy:
+            raise FallbackToBackend(self._copy())
+        self.require_active()
+        self.parallel = parallel
+        level = (self.nesting_level or 0) + 1
+        self._sender = Sender(self.pool, self._slots(n_jobs), level, Limits.here(self.inner_max_num_threads))
+        return effective
+
+    def _copy(self) -> SkywardBackend:
+        copy = type(self)(self.pool, self.nesting_level, self.inner_max_num_threads)
+        copy._is_copy = True
+        return copy
+
+    # running
+
+    def submit(self, func: BatchedCalls, callback: Callable[[Sent], None]) -> Sent:
+        """Send a batch; ``callback`` is called with what this returns, once it has ended."""
+        assert self._sender is not None
+        return self._sender.send(func.items, callback)
+
+    apply_async = submit
+    """What joblib up to 1.4 calls it."""
+
+    def retrieve_result_callback(self, out: Sent) -> list[Any]:
+        """The results of a batch that has ended; raises what one of its calls raised."""
+        return out.results()
+
+    # the end
+
+    def terminate(self) -> None:
+        """The ``Parallel`` has ended; the pool stays as it is."""
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
+        self.reset_batch_stats()
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: FBT001, FBT002 -- as the base has it
+        """Stop what was sent: what waits is dropped, what runs is interrupted, and has ended when this returns."""
+        if self._sender is not None:
+            self._sender.abort()

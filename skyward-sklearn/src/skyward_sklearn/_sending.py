@@ -1,0 +1,147 @@
+"""The batches of one ``Parallel`` on their way to the pool and back."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from skyward import ComputeFunction, PendingCompute
+from skyward_sklearn._remote import Batch, Call
+from skyward_sklearn._versions import Versions
+
+if TYPE_CHECKING:
+    from skyward import ComputePool
+    from skyward_sklearn._threads import Limits
+
+__all__ = ["Sender", "Sent"]
+
+_log = logging.getLogger("skyward.joblib")
+
+_LAST_PATIENCE = 8.0
+"""Seconds that aborting waits for tasks to stop; a node kills a stubborn one after 3."""
+
+
+class Sent:
+    """A batch that was sent, from its submission to its outcome."""
+
+    __slots__ = ("callback", "calls", "future", "seconds", "unwanted")
+
+    def __init__(self, calls: Sequence[Call], callback: Callable[[Sent], None]) -> None:
+        self.calls = calls
+        self.callback = callback
+        self.future: concurrent.futures.Future[tuple[float, list[Any]]] | None = None
+        self.seconds = 0.0
+        self.unwanted = False
+
+    def results(self) -> list[Any]:
+        """What its calls returned. Raises what one of them raised, or why the batch could not be run."""
+        assert self.future is not None
+        self.seconds, results = self.future.result()
+        return results
+
+
+class Sender:
+    """Sends batches to a pool, not more than ``limit`` at a time, and calls back when each has ended.
+
+    The callbacks come one after another on a thread of this sender's. They take the next items from the iterator that
+    the user gave, which may take its time, or wait for another ``Parallel`` on the same pool.
+    """
+
+    def __init__(self, pool: ComputePool, limit: int, level: int, limits: Limits) -> None:
+        self._pool = pool
+        self._limit = limit
+        self._level = level
+        self._limits = limits
+        self._versions = Versions.of_client()
+        self._functions: dict[tuple[str, int], ComputeFunction[..., tuple[float, list[Any]]]] = {}
+        self._lock = threading.Lock()
+        self._waiting: deque[Sent] = deque()
+        self._flying: set[Sent] = set()
+        self._ended: queue.SimpleQueue[Sent | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def send(self, calls: Sequence[Call], callback: Callable[[Sent], None]) -> Sent:
+        """Have the calls run as one batch. What keeps it from being sent is its outcome, and is not raised here."""
+        sent = Sent(calls, callback)
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="skyward-joblib", daemon=True)
+                self._thread.start()
+            if len(self._flying) >= self._limit * 2:
+                self._waiting.append(sent)
+                return sent
+            self._flying.add(sent)
+        self._dispatch(sent)
+        return sent
+
+    def _dispatch(self, sent: Sent) -> None:
+        try:
+            function = self._function(sent.calls)
+            sent.future = self._pool.submit(PendingCompute(function, (self._versions, self._level, sent.calls)))
+        except Exception as error:  # noqa: BLE001  joblib waits for a callback, and looks for the error there
+            sent.future = concurrent.futures.Future()
+            sent.future.set_exception(error)
+        sent.calls = ()
+        sent.future.add_done_callback(lambda _: self._landed(sent))
+
+    def _function(self, calls: Sequence[Call]) -> ComputeFunction[..., tuple[float, list[Any]]]:
+        """What is sent for a batch. There is one for each name, so that events tell the functions apart."""
+        name, retry = _name(calls[0][0]), min(_retries(call[0]) for call in calls)
+        known = self._functions.get((name, retry))
+        if known is None:
+            known = self._functions[name, retry] = ComputeFunction(Batch(name, self._limits), retry)
+        return known
+
+    def _landed(self, sent: Sent) -> None:
+        with self._lock:
+            self._flying.discard(sent)
+            following = self._waiting.popleft() if self._waiting else None
+            if following is not None:
+                self._flying.add(following)
+        if following is not None:
+            self._dispatch(following)
+        self._ended.put(sent)
+
+    def _work(self) -> None:
+        while (sent := self._ended.get()) is not None:
+            if not sent.unwanted:
+                try:
+                    sent.callback(sent)
+                except BaseException:  # noqa: BLE001 -- the user's iterator runs in it, and others wait for this thread
+                    _log.exception("joblib could not take in a result")
+            del sent
+
+    def abort(self) -> None:
+        """Stop all that was sent, and wait until it has stopped. No callback comes any more for it."""
+        with self._lock:
+            self._waiting.clear()
+            flying = list(self._flying)
+        futures = []
+        for sent in flying:
+            sent.unwanted = True
+            future: Any = sent.future
+            if future is not None:
+                interrupt = getattr(future, "interrupt", future.cancel)
+                interrupt()
+                futures.append(future)
+        if threading.current_thread() is not self._thread:
+            concurrent.futures.wait(futures, timeout=_LAST_PATIENCE)
+
+    def close(self) -> None:
+        """End the thread of the callbacks once it has nothing left to do."""
+        self._ended.put(None)
+
+
+def _name(function: object) -> str:
+    """What a function calls itself; the type's name for a callable without a name."""
+    return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
+def _retries(function: object) -> int:
+    """How many more times a call may be run: only a compute function says so."""
+    return function.retry if isinstance(function, ComputeFunction) else 0
