@@ -31,10 +31,10 @@ def parser(description: str) -> argparse.ArgumentParser:
     return options
 
 
-def pool(arguments: argparse.Namespace) -> sky.ComputePool:
+def pool(arguments: argparse.Namespace, kind: type[sky.ComputePool] = sky.ComputePool) -> sky.ComputePool:
     """The pool that the options ask for: ``--provider aws`` means ``sky.ComputePool(provider=sky.AWS(), ...)``."""
     provider = getattr(sky, PROVIDERS[arguments.provider])
-    return sky.ComputePool(provider=provider(), nodes=arguments.nodes, display=arguments.display)
+    return kind(provider=provider(), nodes=arguments.nodes, display=arguments.display)
 
 
 def start(main: Callable[[Sequence[str] | None], object], arguments: Sequence[str] | None = None) -> None:
