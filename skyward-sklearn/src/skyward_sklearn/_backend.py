@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBackendBase, SequentialBackend
 
 import skyward
+from skyward_sklearn._remote import Initializer, Setting
 from skyward_sklearn._sending import Sender, Sent
 from skyward_sklearn._threads import Limits
 
@@ -30,6 +32,9 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         nesting_level: how many ``Parallel`` are around this one; joblib sets it.
         inner_max_num_threads: threads that native libraries may use in a slot. Default: the node's cores, shared out
             among its slots.
+        initializer: called in each slot before the first batch that it runs, with ``initargs``; once in the life of
+            the slot's process, however many ``Parallel`` name the same one.
+        initargs: its arguments.
     """
 
     supports_retrieve_callback = True
@@ -39,13 +44,20 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     default_n_jobs = -1
 
     def __init__(
-        self, pool: ComputePool, nesting_level: int | None = None, inner_max_num_threads: int | None = None
+        self,
+        pool: ComputePool,
+        nesting_level: int | None = None,
+        inner_max_num_threads: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Sequence[object] = (),
     ) -> None:
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self.pool = pool
+        self._initializer = initializer, initargs
         self.parallel: Parallel | None = None
         self._sender: Sender | None = None
         self._is_copy = False
+        self._limit = 0
 
     def require_active(self) -> None:
         """Raise ``UsageError`` unless the pool takes tasks."""
@@ -63,15 +75,14 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         It is never 1 unless 1 is asked for: joblib runs what counts 1 in the calling process, and on a pool of a
         single slot that would leave the pool idle. There it is 2, of which one waits.
         """
+        n_jobs = self.default_n_jobs if n_jobs is None else n_jobs
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         return 1 if n_jobs == 1 else max(2, self._slots(n_jobs))
 
-    def _slots(self, n_jobs: int | None) -> int:
+    def _slots(self, n_jobs: int) -> int:
         """How many batches may run at a time."""
         slots = self.pool.nodes * self.pool.concurrency
-        if n_jobs is None:
-            return slots
         return min(n_jobs, slots) if n_jobs > 0 else max(slots + 1 + n_jobs, 1)
 
     def configure(
@@ -80,9 +91,13 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         parallel: Parallel | None = None,
         prefer: str | None = None,
         require: str | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Sequence[object] = (),
         **_options: Any,
     ) -> int:
         """Get ready for the calls of one ``Parallel``; returns how many batches it may have run at a time."""
+        if initializer is not None:
+            self._initializer = initializer, initargs
         effective = self.effective_n_jobs(n_jobs)
         if effective == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
@@ -90,14 +105,20 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             raise FallbackToBackend(self._copy())
         self.require_active()
         self.parallel = parallel
-        level = (self.nesting_level or 0) + 1
-        self._sender = Sender(self.pool, self._slots(n_jobs), level, Limits.here(self.inner_max_num_threads))
+        self._limit = self._slots(self.default_n_jobs if n_jobs is None else n_jobs)
+        self._renew()
         return effective
 
+    def _renew(self) -> None:
+        setting = Setting(
+            (self.nesting_level or 0) + 1, Limits.here(self.inner_max_num_threads), Initializer.of(*self._initializer)
+        )
+        self._sender = Sender(self.pool, self._limit, setting)
+
     def _copy(self) -> SkywardBackend:
-        copy = type(self)(self.pool, self.nesting_level, self.inner_max_num_threads)
-        copy._is_copy = True
-        return copy
+        made = copy.copy(self)
+        made._is_copy = True
+        return made
 
     # running
 
@@ -126,3 +147,7 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         """Stop what was sent: what waits is dropped, what runs is interrupted, and has ended when this returns."""
         if self._sender is not None:
             self._sender.abort()
+            self._sender.close()
+            self._sender = None
+        if ensure_ready:
+            self._renew()

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
 
 from skyward_sklearn import _threads
 
 if TYPE_CHECKING:
     from skyward_sklearn._versions import Versions
 
-__all__ = ["NAME", "Batch"]
+__all__ = ["NAME", "Batch", "Call", "Initializer", "Setting"]
 
 NAME = "skyward"
 """The backend's name, here and on the client."""
@@ -22,39 +25,79 @@ NAME = "skyward"
 type Call = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
 
 
+@frozen
+class Initializer:
+    """A function that a slot's process calls once: ``token`` tells whether it has."""
+
+    token: bytes
+    function: Callable[..., object]
+    args: tuple[object, ...]
+
+    @classmethod
+    def of(cls, function: Callable[..., object] | None, args: Sequence[object] = ()) -> Initializer | None:
+        """The same token for what pickles to the same; ``None`` for no function."""
+        if function is None:
+            return None
+        import cloudpickle
+
+        return cls(blake2b(cloudpickle.dumps((function, args)), digest_size=16).digest(), function, tuple(args))
+
+
+@frozen
+class Setting:
+    """What is the same for all batches of a ``Parallel``.
+
+    ``level`` is the nesting level of a ``Parallel`` inside of it: 1 has threads of the slot, above that it runs its
+    calls one after another.
+    """
+
+    level: int
+    limits: _threads.Limits
+    initializer: Initializer | None = None
+
+
 class Batch:
     """Runs calls one after another; the function that is sent to the slots.
 
-    ``name`` is what it is called in events and messages: the name of the user's function. ``limits`` are in force as
-    soon as it arrives, which is before the arguments of a batch are unpickled and import what they need.
+    ``name`` is what it is called in events and messages: the name of the user's function. The limits of ``setting``
+    are in force as soon as it arrives, before the arguments of a batch are unpickled and import what they need.
     """
 
-    def __init__(self, name: str, limits: _threads.Limits) -> None:
+    def __init__(self, name: str, setting: Setting) -> None:
         self.__name__ = name
-        self._limits = limits
+        self._setting = setting
 
-    def __reduce__(self) -> tuple[object, tuple[str, _threads.Limits]]:
-        return _arrived, (self.__name__, self._limits)
+    def __reduce__(self) -> tuple[object, tuple[str, Setting]]:
+        return _arrived, (self.__name__, self._setting)
 
-    def __call__(self, versions: Versions, level: int, calls: Sequence[Call]) -> tuple[float, list[Any]]:
+    def __call__(self, versions: Versions, calls: Sequence[Call]) -> tuple[float, list[Any]]:
         """The seconds that the calls took together, and their results in order.
 
-        ``versions`` has refused other versions by having been unpickled. ``level`` is the nesting level of a
-        ``Parallel`` that a call starts: 1 gives it threads of this slot, more runs it sequentially.
+        ``versions`` has refused other versions by having been unpickled.
         """
         from joblib import parallel_config
 
-        _threads.limit(self._limits)
+        _threads.limit(self._setting.limits)
         _register()
         begun = time.perf_counter()
-        with parallel_config(backend=_nested(level)):
+        with parallel_config(backend=_nested(self._setting.level)):
+            _initialize(self._setting.initializer)
             results = [getattr(call, "__skyward_local__", call)(*args, **kwargs) for call, args, kwargs in calls]
         return time.perf_counter() - begun, results
 
 
-def _arrived(name: str, limits: _threads.Limits) -> Batch:
-    _threads.limit(limits)
-    return Batch(name, limits)
+def _arrived(name: str, setting: Setting) -> Batch:
+    _threads.limit(setting.limits)
+    return Batch(name, setting)
+
+
+_initialized: set[bytes] = set()
+
+
+def _initialize(initializer: Initializer | None) -> None:
+    if initializer is not None and initializer.token not in _initialized:
+        initializer.function(*initializer.args)
+        _initialized.add(initializer.token)
 
 
 def _nested(nesting_level: int | None = None, **_options: object) -> Any:

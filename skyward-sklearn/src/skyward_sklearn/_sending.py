@@ -6,6 +6,7 @@ import concurrent.futures
 import logging
 import queue
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from skyward_sklearn._versions import Versions
 
 if TYPE_CHECKING:
     from skyward import ComputePool
-    from skyward_sklearn._threads import Limits
+    from skyward_sklearn._remote import Setting
 
 __all__ = ["Sender", "Sent"]
 
@@ -41,6 +42,10 @@ class Sent:
     def results(self) -> list[Any]:
         """What its calls returned. Raises what one of them raised, or why the batch could not be run."""
         assert self.future is not None
+        error = self.future.exception()
+        if error is not None:
+            _keep_remote_traceback(error)
+            raise error
         self.seconds, results = self.future.result()
         return results
 
@@ -52,11 +57,10 @@ class Sender:
     the user gave, which may take its time, or wait for another ``Parallel`` on the same pool.
     """
 
-    def __init__(self, pool: ComputePool, limit: int, level: int, limits: Limits) -> None:
+    def __init__(self, pool: ComputePool, limit: int, setting: Setting) -> None:
         self._pool = pool
         self._limit = limit
-        self._level = level
-        self._limits = limits
+        self._setting = setting
         self._versions = Versions.of_client()
         self._functions: dict[tuple[str, int], ComputeFunction[..., tuple[float, list[Any]]]] = {}
         self._lock = threading.Lock()
@@ -82,7 +86,7 @@ class Sender:
     def _dispatch(self, sent: Sent) -> None:
         try:
             function = self._function(sent.calls)
-            sent.future = self._pool.submit(PendingCompute(function, (self._versions, self._level, sent.calls)))
+            sent.future = self._pool.submit(PendingCompute(function, (self._versions, sent.calls)))
         except Exception as error:  # noqa: BLE001  joblib waits for a callback, and looks for the error there
             sent.future = concurrent.futures.Future()
             sent.future.set_exception(error)
@@ -94,7 +98,7 @@ class Sender:
         name, retry = _name(calls[0][0]), min(_retries(call[0]) for call in calls)
         known = self._functions.get((name, retry))
         if known is None:
-            known = self._functions[name, retry] = ComputeFunction(Batch(name, self._limits), retry)
+            known = self._functions[name, retry] = ComputeFunction(Batch(name, self._setting), retry)
         return known
 
     def _landed(self, sent: Sent) -> None:
@@ -135,6 +139,13 @@ class Sender:
     def close(self) -> None:
         """End the thread of the callbacks once it has nothing left to do."""
         self._ended.put(None)
+
+
+def _keep_remote_traceback(error: BaseException) -> None:
+    """Note on an error where it was raised on the node: joblib takes the traceback off that says so."""
+    if error.__traceback__ is not None:
+        lines = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+        error.add_note(f"Traceback on the node (most recent call last):\n{lines}")
 
 
 def _name(function: object) -> str:
