@@ -44,7 +44,7 @@ def row(number: int, depth: int) -> Row:
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Draw the picture on the nodes."""
     options = parser("Draw a picture with joblib, on the nodes.")
-    options.add_argument("--depth", type=int, default=20_000, help="steps after which a point counts as inside")
+    options.add_argument("--depth", type=int, default=5_000, help="steps after which a point counts as inside")
     chosen = options.parse_args(arguments)
     from joblib import Parallel, delayed
 
