@@ -160,7 +160,7 @@ class Calls:
         function = self._integrated(pending.function) if self._plugins else pending.function
         encoded = _codec.encode_function(function)
         try:
-            payload = _codec.encode_call(pending.args, pending.kwargs, encoded.name, function.fn)
+            payload = _codec.encode_call(pending.args, pending.kwargs, encoded.name, function.fn, pending.sharing)
         except SerializationError:
             silence(pending.args, *pending.kwargs.values())
             raise

@@ -22,6 +22,7 @@ from skyward.worker import pickling
 from skyward.worker.unpicklable import unpicklable_path
 
 if TYPE_CHECKING:
+    from skyward._sharing import Shared, Sharing
     from skyward.function import ComputeFunction
 
 __all__ = ["EncodedFunction", "Payload", "decode", "encode_call", "encode_function"]
@@ -37,15 +38,19 @@ class Payload:
 
     ``data`` is the pickle, ``buffers`` the flat views that belong beside it, ``modules`` the names of the modules that
     it needs and that are local, or not to be found here (``collect`` tells), ``size`` the bytes of ``data`` and
-    ``buffers`` together. The buffers of a call's arguments are views of the arguments' own memory.
+    ``buffers`` together. The buffers of a call's arguments are views of the arguments' own memory; those that are
+    ``shared`` are not among ``buffers``.
     """
 
-    __slots__ = ("buffers", "data", "modules", "size")
+    __slots__ = ("buffers", "data", "modules", "shared", "size")
 
-    def __init__(self, data: bytes, buffers: list[memoryview], modules: frozenset[str]) -> None:
+    def __init__(
+        self, data: bytes, buffers: list[memoryview], modules: frozenset[str], shared: Shared | None = None
+    ) -> None:
         self.data = data
         self.buffers = buffers
         self.modules = modules
+        self.shared = shared
         self.size = len(data) + sum(view.nbytes for view in buffers) if buffers else len(data)
 
 
@@ -86,12 +91,17 @@ _NO_ARGUMENTS = Payload(pickle.dumps(((), {}), pickling.PROTOCOL), [], _NO_MODUL
 
 
 def encode_call(
-    args: tuple[Any, ...], kwargs: dict[str, Any], name: str, signature_of: Callable[..., object]
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    name: str,
+    signature_of: Callable[..., object],
+    sharing: Sharing | None = None,
 ) -> Payload:
     """Pickle the arguments of a call of ``name``; ``decode`` gives back ``(args, kwargs)``.
 
-    ``signature_of`` is the function whose parameters name the arguments in an error. Raises ``SerializationError``
-    with the path of what cannot be pickled: ``argument 'config'['model'].lock``.
+    ``signature_of`` is the function whose parameters name the arguments in an error, ``sharing`` takes the large
+    buffers out. Raises ``SerializationError`` with the path of what cannot be pickled:
+    ``argument 'config'['model'].lock``.
     """
     if not args and not kwargs:
         return _NO_ARGUMENTS
@@ -106,7 +116,10 @@ def encode_call(
         raise
     except Exception as error:
         raise _unpicklable_argument(args, kwargs, name, signature_of, error) from error
-    return Payload(data, buffers, relevant(seen))
+    if sharing is None:
+        return Payload(data, buffers, relevant(seen))
+    rest, shared = sharing.part(buffers)
+    return Payload(data, rest, relevant(seen), shared)
 
 
 def encode_function(function: ComputeFunction[..., Any]) -> EncodedFunction:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tenacity import AsyncRetrying, retry_if_not_exception_type, wait_random_exponential
 
 from skyward import _clock
+from skyward._sharing import Uploads
 from skyward._slot import SlotClient
 from skyward.errors import NodeLost
 from skyward.worker.protocol import Frame, Kind, encode, head_of
@@ -84,7 +85,8 @@ class Node:
         }
         cluster, moved = configuration["cluster"], self._head
         self._head = (cluster["head_addr"], cluster["head_port"])
-        self.slots = [SlotClient((self.index, number), self._dispatcher) for number in range(slots)]
+        uploads: Uploads[SlotClient] = Uploads()
+        self.slots = [SlotClient((self.index, number), self._dispatcher, uploads) for number in range(slots)]
         if moved is not None:  # another machine has become node 0 since the configuration was made
             self.meet_at(moved)
         try:
@@ -158,8 +160,9 @@ class Node:
             return self._pongs >= number
 
     def cancel(self, slot: int, sequence: int) -> None:
-        """Interrupt the running task of a slot."""
+        """Interrupt the running task of a slot. The dispatcher's lock is held."""
         self._tell(Kind.CANCEL, (slot, sequence))
+        self.slots[slot].let_go(sequence)
 
     def recall(self, slot: int, sequence: int) -> None:
         """Ask for a task back that was sent ahead. The dispatcher's lock is held."""
@@ -212,6 +215,8 @@ class Node:
                 slot, sequence, agreed = head_of(frame)
                 with self._dispatcher.lock:
                     self._asked_back.discard((slot, sequence))
+                    if agreed:
+                        self.slots[slot].let_go(sequence)
                 self._dispatcher.recalled(self.slots[slot], sequence, agreed=agreed)
             case Kind.PONG:
                 with self._heard:

@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Buffer
 from typing import TYPE_CHECKING, Any
 
+from skyward._sharing import Uploads
 from skyward.worker.protocol import END, TASK, Frame, Kind, encode, head_of, size_of
 
 if TYPE_CHECKING:
@@ -78,9 +79,10 @@ class SlotClient:
     has come and whose forerunner's death the supervisor has told of.
     """
 
-    def __init__(self, key: SlotKey, dispatcher: Dispatcher) -> None:
+    def __init__(self, key: SlotKey, dispatcher: Dispatcher, uploads: Uploads[SlotClient] | None = None) -> None:
         self.key = key
         self.dispatcher = dispatcher
+        self._uploads: Uploads[SlotClient] = Uploads() if uploads is None else uploads
         self.heard: Connection | None = None  # the present connection; no other one is listened to
         self._link: Link | None = None
         self._open = False  # whether the present connection has brought its greeting, so that tasks may be sent
@@ -125,6 +127,10 @@ class SlotClient:
             payload = encoded.payload
             parts += encode(Kind.FUNCTION, head=(encoded.digest,), buffers=[payload.data, *payload.buffers])
         head = TASK.pack(sequence, self._received, self._lines, ahead, encoded.digest)
+        shared = task.payload.shared
+        if shared is not None:
+            self._link.send([*parts, *shared.encode(task.number, head, task.payload)])
+            return
         buffers: list[Buffer] = [task.payload.data, *task.payload.buffers]
         self._link.send([*parts, *encode(Kind.TASK, task.number, buffers=buffers, raw_head=head)])
 
@@ -176,6 +182,39 @@ class SlotClient:
             case Kind.EVENT:
                 self._line(head_of(frame)[0])
                 self.dispatcher.emitted(frame)
+            case Kind.WANT:
+                with self.dispatcher.lock:
+                    for digest in head_of(frame)[0]:
+                        self._wanted(digest)
+            case Kind.SHARED:
+                (digest,) = head_of(frame)
+                with self.dispatcher.lock:
+                    for slot in self._uploads.ended(self, digest):
+                        slot.look(digest)
+
+    # what tasks share; the dispatcher's lock is held
+
+    def _wanted(self, digest: bytes) -> None:
+        """The slot lacks what its next task needs: send it, unless another slot of the node is being sent it."""
+        shared = next(
+            (found for task in self._flying.values() if (found := task.payload.shared) and digest in found.views), None
+        )
+        if shared is None:  # that task has been taken back
+            self.look(digest)
+        elif self._link is not None and self._uploads.wanted(self, digest):
+            for parts in shared.upload(digest):
+                self._link.send(parts)
+
+    def look(self, *digests: bytes, cancelled: int = 0) -> None:
+        """Have the slot look again for what it lacks, or for what has become of its next task."""
+        if self._link is not None and self._open:
+            self._link.send(encode(Kind.LOOK, head=(digests, cancelled)))
+
+    def let_go(self, sequence: int) -> None:
+        """A task was cancelled or taken back: it is not to wait any longer for what it shares with others."""
+        task = self._flying.get(sequence)
+        if task is not None and task.payload.shared is not None:
+            self.look(cancelled=sequence)
 
     def raw_came(self, number: int) -> None:
         """A raw line of this slot has come by way of the supervisor, who numbers them."""
@@ -232,6 +271,8 @@ class SlotClient:
         """Until the slot has greeted again nothing can be sent, so nothing is given to it."""
         if self._open:
             self._open = False
+            for slot, digest in self._uploads.gone(self):
+                slot.look(digest)
             self.dispatcher.slot_away(self)
 
     def on_welcome(self, connection: Connection, holdings: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ from skyward._precedence import followed_by_and
 if TYPE_CHECKING:
     from types import CodeType
 
+    from skyward._sharing import Sharing
     from skyward.function import ComputeFunction
 
 __all__ = ["PendingBatch", "PendingCompute", "Target", "gather"]
@@ -57,15 +58,17 @@ class PendingCompute[R](NotAResult):
 
     The arguments are held as they are, and pickled when the call is dispatched. ``dispatched`` turns true at the first
     attempt, whatever comes of it. ``origin`` is the code object and the bytecode offset that made the call.
+    ``sharing``, if set, has large arrays sent once to each node, however many calls have them (`skyward.spi.Sharing`).
     """
 
-    __slots__ = ("args", "dispatched", "function", "kwargs", "origin")
+    __slots__ = ("args", "dispatched", "function", "kwargs", "origin", "sharing")
 
     function: ComputeFunction[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     dispatched: bool
     origin: tuple[CodeType, int] | None
+    sharing: Sharing | None
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class PendingCompute[R](NotAResult):
         self.args = args
         self.kwargs = {} if kwargs is None else kwargs
         self.origin = origin
+        self.sharing = None
 
     def __rshift__(self, target: Target) -> R:
         """Run on one node of ``target`` and return the result."""

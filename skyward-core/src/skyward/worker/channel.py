@@ -35,7 +35,8 @@ class Channel:
         listener: the slot's listening socket.
         token: what a client must show first.
         welcome: returns the facts that a client is told when it connects.
-        apply: takes, in order and in the main thread, the frames that are no tasks.
+        apply: takes, in order and in the main thread, the frames that are no tasks. What it returns says whether the
+            task that is held back may be looked at again.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Channel:
         listener: socket.socket,
         token: bytes,
         welcome: Callable[[], dict[str, object]],
-        apply: Callable[[Frame], None],
+        apply: Callable[[Frame], object],
     ) -> None:
         self._listener = listener
         self._listener.setblocking(False)
@@ -54,6 +55,8 @@ class Channel:
         self._resumed = False  # whether the peer has said what it has received
         self._reader = FrameReader()
         self._frames: deque[Frame] = deque()
+        self._held: deque[Frame] = deque()  # a task that lacks something, and those behind it
+        self._waiting = False  # whether the first one of them still does
         self._results: deque[tuple[int, list[Buffer]]] = deque()
         self._output: deque[tuple[int, list[Buffer]]] = deque()
         self._output_bytes = 0
@@ -67,11 +70,20 @@ class Channel:
         """Wait for the next task of an accepted client. Main thread only."""
         while True:
             with self._lock:
-                while self._frames:
+                while True:
+                    if self._held and not self._waiting:
+                        return self._held.popleft()
+                    if not self._frames:
+                        break
                     frame = self._frames.popleft()
-                    if frame.kind == Kind.TASK:
+                    if frame.kind != Kind.TASK:
+                        if self._apply(frame):
+                            self._waiting = False
+                    elif self._held:
+                        self._held.append(frame)
+                        self._waiting = False  # what was asked for may have got lost with the connection before
+                    else:
                         return frame
-                    self._apply(frame)
                 self._receiving = True
             ready = self._poll.poll()
             with self._lock:
@@ -81,6 +93,19 @@ class Channel:
                         self._accept()
                     elif self._peer is not None and descriptor == self._peer.fileno():
                         self._read(self._peer)
+
+    def hold_back(self, frame: Frame, ask: list[Buffer]) -> None:
+        """Give a task back that lacks something, and ask the client for that. No other task goes before it."""
+        with self._lock:
+            self._held.appendleft(frame)
+            self._waiting = True
+            self.tell(ask)
+
+    def tell(self, parts: list[Buffer]) -> None:
+        """Send a frame that nobody misses who connects anew."""
+        with self._lock:
+            if self._resumed:
+                self._send(parts)
 
     def send_result(self, sequence: int, parts: list[Buffer], finish: Callable[[], None]) -> None:
         """Keep a result until it is acknowledged, have the task ``finish``, and send it."""
@@ -172,6 +197,7 @@ class Channel:
     def _drop(self) -> None:
         self._resumed = False
         self._frames.clear()  # what was not begun will be sent again
+        self._held.clear()
         if self._peer is not None:
             with contextlib.suppress(KeyError, ValueError):
                 self._poll.unregister(self._peer)

@@ -26,6 +26,7 @@ __all__ = [
     "END",
     "HEADER",
     "RAISED",
+    "SHARES",
     "TASK",
     "UNPICKLABLE",
     "VERSION",
@@ -53,6 +54,8 @@ RAISED: Final = 1
 """Of an `END`: the report is of an exception."""
 UNPICKLABLE: Final = 2
 """Of an `END`: the report says what of the result cannot be pickled."""
+SHARES: Final = 1
+"""A flag of a task's frame: its last buffer tells which shared contents belong among the others."""
 
 _SIZE: Final = HEADER.size
 _LENGTH: Final = struct.Struct("!Q")
@@ -92,6 +95,10 @@ class Kind(IntEnum):
     EVENT = 18  # s -> c       (number of the line,), with an event that user code emitted
     RESUME = 19  # c -> s       (sequence, lines) received; answered with all that came after
     HEAD = 20  # c -> s       (address, port) where node 0 can be met from now on
+    WANT = 21  # s -> c       (digests,) of shared contents that the task needs which is next, and this node lacks
+    SHARE = 22  # c -> s       (digest, offset, size), with bytes of a shared content
+    SHARED = 23  # s -> c       (digest,) whose bytes have all arrived
+    LOOK = 24  # c -> s       (digests, sequence) that may be here now or can be asked for, and a task that is cancelled
     CONFIGURE = 30  # c -> v       a dictionary: the cluster, the slots, the environment; answered with all deaths
     SLOT_UP = 31  # v -> c       (slot, generation)
     SLOT_DOWN = 32  # v -> c       a dictionary: which slot, how it died, what it was running
@@ -130,7 +137,13 @@ def head_of(frame: Frame) -> Any:
 
 
 def encode(
-    kind: int, number: int = 0, head: object = None, buffers: Sequence[Buffer] = (), *, raw_head: bytes | None = None
+    kind: int,
+    number: int = 0,
+    head: object = None,
+    buffers: Sequence[Buffer] = (),
+    *,
+    raw_head: bytes | None = None,
+    flags: int = 0,
 ) -> list[Buffer]:
     """Return the frame as a list of byte-like parts to be written in order; buffers are not copied.
 
@@ -138,14 +151,14 @@ def encode(
     """
     packed = pickle.dumps(head, 5) if raw_head is None else raw_head
     if not buffers:
-        return [HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 0, 0) + packed]
+        return [HEADER.pack(MAGIC, VERSION, kind, flags, 0, number, len(packed), 0, 0) + packed]
     if len(buffers) == 1 and type(only := buffers[0]) is bytes and len(only) <= _SMALL:  # most tasks and results
         size = len(only)
-        start = HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), 1, size)
+        start = HEADER.pack(MAGIC, VERSION, kind, flags, 0, number, len(packed), 1, size)
         return [b"".join((start, packed, _LENGTH.pack(size), only))]
     lengths = [size_of(buffer) for buffer in buffers]
     body = sum(lengths)
-    start = HEADER.pack(MAGIC, VERSION, kind, 0, 0, number, len(packed), len(lengths), body) + packed
+    start = HEADER.pack(MAGIC, VERSION, kind, flags, 0, number, len(packed), len(lengths), body) + packed
     start += struct.pack(f"!{len(lengths)}Q", *lengths)
     if body <= _SMALL:
         return [b"".join([start, *buffers])]

@@ -20,8 +20,9 @@ from skyward.worker import context, failure, modules, pickling, streams
 from skyward.worker.channel import Channel
 from skyward.worker.interrupts import Interrupts
 from skyward.worker.page import Page
-from skyward.worker.protocol import END, RAISED, TASK, UNPICKLABLE, Frame, Kind, encode, head_of
+from skyward.worker.protocol import END, RAISED, SHARES, TASK, UNPICKLABLE, Frame, Kind, encode, head_of
 from skyward.worker.raw import RawEnd
+from skyward.worker.shared import Shelf
 from skyward.worker.streams import NodeStream
 
 __all__ = ["Slot"]
@@ -40,6 +41,7 @@ class Slot:
         page: memory shared with the supervisor.
         cluster: what ``instance_info()`` reports inside a task.
         raw: what is written past Python.
+        shelf: what tasks share.
         generation: how many processes have been this slot, this one included.
     """
 
@@ -51,11 +53,15 @@ class Slot:
         cluster: context.ClusterContext,
         *,
         raw: RawEnd,
+        shelf: Shelf,
         generation: int,
     ) -> None:
         self._page = page
         self._cluster = cluster
         self._raw = raw
+        self._shelf = shelf
+        self._asked: set[bytes] = set()  # for what the task that is held back needs
+        self._held_back = 0
         self._generation = generation
         self._pid = os.getpid()
         self._functions: dict[bytes, SimpleNamespace] = {}
@@ -85,8 +91,11 @@ class Slot:
             "modules": list(self._bundles),
         }
 
-    def _apply(self, frame: Frame) -> None:
-        """Take in what tasks need; between tasks, and before any other client is told what is here."""
+    def _apply(self, frame: Frame) -> bool:
+        """Take in what tasks need; between tasks, and before any other client is told what is here.
+
+        True when the task that is held back may be looked at again.
+        """
         match frame.kind:
             case Kind.FUNCTION:
                 (digest,) = head_of(frame)
@@ -102,15 +111,47 @@ class Slot:
                     self._functions.pop(digest, None)
             case Kind.HEAD:
                 self._cluster.head_addr, self._cluster.head_port = head_of(frame)
+            case Kind.SHARE:
+                digest, offset, size = head_of(frame)
+                return self._take(digest, offset, size, frame.buffers[0])
+            case Kind.LOOK:
+                digests, cancelled = head_of(frame)
+                self._asked.difference_update(digests)
+                if cancelled and cancelled == self._held_back:
+                    self._page.cancel(cancelled)  # as the supervisor does, who may hear of it later
+                    return True
+                return not self._asked
+        return False
+
+    def _take(self, digest: bytes, offset: int, size: int, chunk: Buffer) -> bool:
+        """Take in bytes of a shared content; True when all that was asked for is here."""
+        whole = self._shelf.take(digest, offset, size, chunk)
+        if whole is not None:
+            self._channel.tell(encode(Kind.SHARED, head=(digest,)))
+            self._asked.discard(digest)
+        return whole is not None and not self._asked
+
+    def _has_what_it_needs(self, sequence: int, frame: Frame) -> bool:
+        """Whether a task's shared arguments are here. Else it is held back, and they are asked for."""
+        missing = self._shelf.missing(frame.buffers[-1])
+        self._held_back = 0
+        if not missing or self._interrupts.is_cancelled(sequence) or sequence in self._page.recalled:
+            return True
+        self._asked = set(missing)
+        self._held_back = sequence
+        self._channel.hold_back(frame, encode(Kind.WANT, head=(missing,)))
+        return False
 
     def _task(self, frame: Frame) -> None:
         sequence, acknowledged, lines, ahead, digest = TASK.unpack(frame.head)
         self._channel.acknowledge(acknowledged, lines)
+        if frame.flags & SHARES and not self._has_what_it_needs(sequence, frame):
+            return
         if not self._page.start(sequence, frame.number, ahead=ahead):
             return
         self._cluster.task_id = frame.number
         streams.install(*self._streams)
-        kind, how, seconds, report = self._outcome(sequence, digest, frame.buffers)
+        kind, how, seconds, report = self._outcome(sequence, digest, frame)
         frame.buffers = []
         self._interrupts.arm()
         for stream in self._streams:
@@ -122,7 +163,7 @@ class Slot:
         parts = encode(kind, frame.number, buffers=report, raw_head=head)
         self._channel.send_result(sequence, parts, self._page.finish)
 
-    def _outcome(self, sequence: int, digest: bytes, buffers: list[Buffer]) -> _Outcome:
+    def _outcome(self, sequence: int, digest: bytes, frame: Frame) -> _Outcome:
         """Run the task; returns what reports how it ended."""
         begun = time.perf_counter()
         try:
@@ -130,8 +171,16 @@ class Slot:
             function = held.function
             if function is None:
                 function = held.function = _loaded(held.buffers)
-            args, kwargs = pickle.loads(buffers[0], buffers=buffers[1:])
+            buffers = frame.buffers
+            if frame.flags & SHARES:
+                if self._interrupts.is_cancelled(sequence):  # then it did not wait for what it needs
+                    raise KeyboardInterrupt
+                beside = self._shelf.merged(buffers)
+            else:
+                beside = buffers[1:]
+            args, kwargs = pickle.loads(buffers[0], buffers=beside)
             buffers.clear()
+            del beside
             try:
                 self._interrupts.open(sequence)
                 result = function(*args, **kwargs)

@@ -16,6 +16,7 @@ from skyward.worker.family import die_with
 from skyward.worker.greeting import listen
 from skyward.worker.page import Page
 from skyward.worker.raw import FLUSH, Output, RawEnd
+from skyward.worker.shared import Shelf
 from skyward.worker.slot import Slot
 
 __all__ = ["SlotProcess"]
@@ -40,6 +41,7 @@ class SlotProcess:
         self.failed_starts = 0
         self._begun = (0.0, 0)
         self._token = token
+        self._directory = directory
         self._kills = (0, 0)  # of the kernel for memory, as they were at the last two notes
         self._listener = listen(os.path.join(directory, f"slot-{index}.sock"))
 
@@ -69,7 +71,10 @@ class SlotProcess:
             _prefer_as_victim()
             os.environ.update(environment)
             raw = RawEnd(self.page, parent, [read for read, _ in pipes])
-            Slot(self._listener, self._token, self.page, cluster, raw=raw, generation=self.generation).serve()
+            shelf = Shelf(self._directory, f"slot-{self.index}")
+            Slot(
+                self._listener, self._token, self.page, cluster, raw=raw, shelf=shelf, generation=self.generation
+            ).serve()
         except BaseException:  # noqa: BLE001  shown on the raw output, which the supervisor forwards
             import traceback
 

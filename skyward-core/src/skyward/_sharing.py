@@ -1,0 +1,198 @@
+"""Large arguments that many calls share: named by their content, and sent to a node when it asks for them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Buffer, Callable, Hashable, Iterator
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from skyward.worker.protocol import SHARES, Kind, encode, size_of
+from skyward.worker.shared import CHUNK, DIGEST, Place, packed
+
+if TYPE_CHECKING:
+    from skyward._codec import Payload
+
+__all__ = ["Shared", "Sharing", "Uploads"]
+
+_ABOVE = 1 << 20
+_STRONG = 4
+"""Memory whose end nobody tells of (``bytes``) is kept alive for as long as its digest is remembered: of so many."""
+
+type _Key = tuple[int, int]
+"""Where the memory is, and its bytes."""
+
+
+class Shared:
+    """What of a call is shared: ``views`` by digest, and the ``table`` that tells a node where each belongs."""
+
+    __slots__ = ("sharing", "table", "views")
+
+    def __init__(self, sharing: Sharing, places: list[Place], views: dict[bytes, memoryview]) -> None:
+        self.sharing = sharing
+        self.table = packed(places)
+        self.views = views
+
+    def encode(self, number: int, head: bytes, payload: Payload) -> list[Buffer]:
+        """The frame of a task whose head is packed already."""
+        buffers: list[Buffer] = [payload.data, *payload.buffers]
+        if not self.views:
+            return self.counted(encode(Kind.TASK, number, buffers=buffers, raw_head=head))
+        buffers.append(self.table)
+        return self.counted(encode(Kind.TASK, number, buffers=buffers, raw_head=head, flags=SHARES))
+
+    def upload(self, digest: bytes) -> Iterator[list[Buffer]]:
+        """The frames that bring a content to a node."""
+        view = self.views[digest]
+        size = view.nbytes
+        for offset in range(0, size, CHUNK):
+            chunk = view[offset : offset + CHUNK]
+            yield self.counted(encode(Kind.SHARE, head=(digest, offset, size), buffers=[chunk]))
+
+    def counted(self, parts: list[Buffer]) -> list[Buffer]:
+        """What is sent for a call of this `Sharing`."""
+        size = sum(map(size_of, parts))
+        self.sharing.sent += size
+        Sharing.total += size
+        return parts
+
+
+class _Known(NamedTuple):
+    owner: Callable[[], object]
+    digest: bytes
+
+
+class Sharing:
+    """Has the large arrays among the arguments of calls sent once to each node, however many calls have them.
+
+    Set it as ``pending.sharing`` of the calls, before they are dispatched::
+
+        sharing = Sharing()
+        for fold in folds:
+            pending = fit(model, data, fold)
+            pending.sharing = sharing
+            futures.append(pool.submit(pending))
+
+    An array is known by a digest of its content, so equal ones are one, in later calls too and with other `Sharing`
+    objects. The functions get arrays that they can read only. Each digest is remembered for as long as the array
+    lives, so an array must not be changed while calls that have it may still be dispatched: a change that is noticed,
+    because a node does not get what was announced, fails the call with a ``ValueError``.
+
+    Args:
+        above: bytes from which the memory of an argument is shared, wherever it is inside of the arguments: numpy
+            arrays, and what is made of them, such as pandas objects and sparse matrices. 1 MiB by default; no less than
+            4 KiB have an effect.
+
+    Attributes:
+        sent: bytes that were sent for the calls with this object: shared contents and the calls themselves.
+        total: the same for all objects of this process.
+    """
+
+    total: ClassVar[int] = 0
+
+    def __init__(self, above: int = _ABOVE) -> None:
+        self.above = above
+        self.sent = 0
+        self._known: dict[_Key, _Known] = {}
+        self._strong: deque[_Key] = deque()
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        """Look at the content of every array anew from here on, since it may have changed."""
+        with self._lock:
+            self._known.clear()
+            self._strong.clear()
+
+    def part(self, buffers: list[memoryview]) -> tuple[list[memoryview], Shared | None]:
+        """Part a call's buffers into those that travel with it and those that are shared."""
+        if not any(view.nbytes >= self.above for view in buffers):
+            return buffers, Shared(self, [], {})
+        rest: list[memoryview] = []
+        places: list[Place] = []
+        views: dict[bytes, memoryview] = {}
+        for position, view in enumerate(buffers):
+            if view.nbytes >= self.above:
+                digest = self._digest(view)
+                places.append(Place(position, digest, view.nbytes))
+                views[digest] = view
+            else:
+                rest.append(view)
+        return rest, Shared(self, places, views)
+
+    def _digest(self, view: memoryview) -> bytes:
+        owner, key = _memory_of(view)
+        with self._lock:  # several threads that have the same array are as fast with one of them at work
+            known = self._known.get(key)
+            if known is not None and known.owner() is owner:
+                return known.digest
+            digest = blake2b(view, digest_size=DIGEST).digest()
+            self._known[key] = _Known(self._hold(owner, key), digest)
+            return digest
+
+    def _hold(self, owner: object, key: _Key) -> Callable[[], object]:
+        """What gives ``owner`` for as long as it lives."""
+        known = self._known
+
+        def ended(ref: weakref.ref[object]) -> None:  # at any moment, the lock being held or not
+            entry = known.get(key)
+            if entry is not None and entry.owner is ref:
+                known.pop(key, None)
+
+        try:
+            return weakref.ref(owner, ended)
+        except TypeError:
+            self._strong.append(key)
+            if len(self._strong) > _STRONG:
+                known.pop(self._strong.popleft(), None)
+            return lambda: owner
+
+
+def _memory_of(view: memoryview) -> tuple[object, _Key]:
+    """Who keeps the memory of a view alive, and what it is known by."""
+    owner: Any = view.obj
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(owner, numpy.ndarray):
+        return owner, (id(owner), view.nbytes)
+    address = owner.__array_interface__["data"][0]
+    while isinstance(owner, numpy.ndarray) and owner.base is not None:
+        owner = owner.base  # the array itself may be made anew for each pickle, as a transposed one is
+    return owner, (address, view.nbytes)
+
+
+class Uploads[Slot: Hashable]:
+    """Which slot of a node is being sent which content, and who waits for that. Pure."""
+
+    def __init__(self) -> None:
+        self._senders: dict[bytes, Slot] = {}
+        self._waiting: dict[bytes, list[Slot]] = {}
+
+    def wanted(self, slot: Slot, digest: bytes) -> bool:
+        """A slot asks for a content. True if it is to be sent there now; else it is on its way, there or to another."""
+        sender = self._senders.setdefault(digest, slot)
+        if sender != slot:
+            waiting = self._waiting[digest]
+            if slot not in waiting:
+                waiting.append(slot)
+            return False
+        if digest in self._waiting:
+            return False
+        self._waiting[digest] = []
+        return True
+
+    def ended(self, slot: Slot, digest: bytes) -> list[Slot]:
+        """A slot has got a content whole; returns who waited, and is to look for it now."""
+        if self._senders.get(digest) != slot:
+            return []
+        del self._senders[digest]
+        return self._waiting.pop(digest)
+
+    def gone(self, slot: Slot) -> list[tuple[Slot, bytes]]:
+        """A slot is out of reach; returns who waited for what was on its way to it, and is to ask again."""
+        for waiting in self._waiting.values():
+            if slot in waiting:
+                waiting.remove(slot)
+        digests = [digest for digest, sender in self._senders.items() if sender == slot]
+        return [(waiter, digest) for digest in digests for waiter in self.ended(slot, digest)]
