@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         RestSession,
         bearer,
     )
+    from skyward._sharing import Sharing
     from skyward._ssh import SshTransport, new_key_pair
     from skyward._surroundings import Surroundings, client_surroundings, is_this_machine
     from skyward.model.bootstrap import Step
@@ -79,6 +80,7 @@ else:
             "RestSession",
             "bearer",
         ),
+        "skyward._sharing": ("Sharing",),
         "skyward._ssh": ("SshTransport", "new_key_pair"),
         "skyward._surroundings": ("Surroundings", "client_surroundings", "is_this_machine"),
         "skyward.model.bootstrap": ("Step",),
@@ -149,6 +151,7 @@ __all__ = [
     "Selector",
     "SelectorDescriptor",
     "Session",
+    "Sharing",
     "SshAddress",
     "SshProxy",
     "SshTransport",
