@@ -72,6 +72,8 @@ class Approach:
         """
         seller, instance = machine.seller, machine.instance
         image = options.spec.image
+        if options.image_here is not None and seller.provider.capabilities.client_environment:
+            image = options.image_here
         steps = await hooks.extra_steps(image, instance)
         try:
             transport: Transport = seller.session.transport(instance, self._reactor)

@@ -39,6 +39,7 @@ def configured(options: PoolOptions, pool_id: str, cluster: Mapping[str, Any], m
         },
         "environment": {**spec.image.env, **options.environment},
         "metrics": options.collect_metrics,
+        "preload": list(options.preload),
         "lookout": _lookout(machine),
     }
 

@@ -41,7 +41,7 @@ class Local:
     """
 
     name: ClassVar[str] = "Local"
-    capabilities: ClassVar[Capabilities] = Capabilities(spot=False, private_network=True, default_lease=10.0)
+    capabilities: ClassVar[Capabilities] = Capabilities(default_lease=10.0, client_environment=True)
 
     async def open(self, identity: PoolIdentity, /) -> LocalSession:
         """Open a session. Nothing is created before the first launch."""

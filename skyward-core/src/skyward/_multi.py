@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,12 @@ class MultiPool:
                 raise
             for engine in begun:
                 engine.complete()
+            try:
+                with shield.window():
+                    self._surround()
+            except BaseException:
+                _finish(self._engines, _endings(self._engines))
+                raise
         return self._pools
 
     def __exit__(
@@ -81,7 +88,11 @@ class MultiPool:
     ) -> None:
         """End all of them at the same time."""
         with shield:
-            _finish(self._engines, _endings(self._engines))
+            try:
+                with shield.window():
+                    self._uncover(kind, error, trace)
+            finally:
+                _finish(self._engines, _endings(self._engines))
 
     async def __aenter__(self) -> tuple[ComputePool, ...]:
         """As ``with``, without blocking the running event loop."""
@@ -92,12 +103,23 @@ class MultiPool:
             failures = await shielded(self._take_back(entering))
             self._explain(error, failures.index(error) if error in failures else None, failures)
             raise
+        try:
+            self._surround()
+        except BaseException:
+            await self._end()
+            raise
         return self._pools
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """As the end of ``with``, without blocking the running event loop."""
+        try:
+            self._uncover(kind, error, trace)
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
         endings = _endings(self._engines)  # before anything is awaited, so that no cancellation comes in between
         try:
             await shielded(_through(endings))
@@ -116,6 +138,22 @@ class MultiPool:
         await _through(endings)
         _let_go(entered)
         return [*map(_failure, entering), *map(_failure, endings)]
+
+    def _surround(self) -> None:
+        """Enter what integrations put around each pool, or leave none of it entered."""
+        with contextlib.ExitStack() as stack:
+            for pool in self._pools:
+                pool._around.enter()
+                stack.push(pool._around.leave)
+            stack.pop_all()
+
+    def _uncover(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave that again, in reverse order."""
+        with contextlib.ExitStack() as stack:
+            for pool in self._pools:
+                stack.callback(pool._around.leave, kind, error, trace)
 
     def _explain(self, error: BaseException, place: int | None, failures: Sequence[BaseException | None]) -> None:
         """Note on an error which pool it is of, and what else went wrong."""

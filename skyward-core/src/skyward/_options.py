@@ -56,6 +56,10 @@ class PoolOptions:
     lease: float | Literal["provider"] | None
     plugins: tuple[Integration, ...]
     limits: Limits = field(factory=Limits)
+    image_here: Image | None = None
+    """The image for machines that run in the client's environment, where it is another than ``spec.image``."""
+    preload: tuple[str, ...] = ()
+    """Modules that each slot imports as soon as it is started."""
 
 
 def check_options(
@@ -280,10 +284,30 @@ def _environment(value: object) -> Variables:
 
 
 def _plugins(value: Sequence[Integration]) -> tuple[Integration, ...]:
-    found = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    for plugin in found:
-        if not callable(plugin):
-            raise ConfigurationError(f"plugins has {plugin!r}; give integrations, such as sky.integrations.torch()")
-        if isinstance(plugin, type):
-            raise ConfigurationError(f"plugins has the class {plugin.__name__}; call it: {plugin.__name__}()")
-    return found
+    return tuple(map(_integration, value if isinstance(value, (list, tuple)) else (value,)))
+
+
+def _integration(plugin: Integration) -> Integration:
+    """An integration; what makes one when it is called without arguments may be given uncalled."""
+    if not callable(plugin):
+        raise ConfigurationError(f"plugins has {plugin!r}; give integrations, such as sky.integrations.torch()")
+    if isinstance(plugin, type):
+        raise ConfigurationError(f"plugins has the class {plugin.__name__}; call it: {plugin.__name__}()")
+    made: object = cast("Callable[[], object]", plugin)() if _takes_nothing(plugin) else plugin
+    if callable(made):
+        return cast("Integration", made)
+    raise ConfigurationError(f"plugins has {plugin!r}, which makes {made!r}; give integrations, which can be called")
+
+
+def _takes_nothing(plugin: Callable[..., object]) -> bool:
+    """Whether it can be called without arguments, as an integration cannot, which needs a function."""
+    from skyward.spi.integration import Supplying, Surrounding
+
+    if isinstance(plugin, (Supplying, Surrounding)):
+        return False
+    try:
+        signature = inspect.signature(plugin)
+        signature.bind()
+    except (TypeError, ValueError):  # it needs something, or does not tell
+        return False
+    return all(each.kind is not inspect.Parameter.VAR_POSITIONAL for each in signature.parameters.values())

@@ -51,7 +51,7 @@ class Executor(PoolExecutor):
         )
         with self._entering:
             if not self._active_or_shut():
-                self._pool._engine.enter()  # not its block: the current pool stays what it was
+                self._pool._open()  # not its block: the current pool stays what it was
 
     def _active_or_shut(self) -> bool:
         return self._pool.is_active or self._shut
@@ -65,7 +65,7 @@ class Executor(PoolExecutor):
         """As of ``concurrent.futures``, and then end the machines; without ``wait`` that happens in the background."""
         if wait:
             super().shutdown(wait=True, cancel_futures=cancel_futures)
-            self._pool._engine.leave()
+            self._pool._close()
         else:
             super().shutdown(wait=False, cancel_futures=cancel_futures)
             threading.Thread(target=self.shutdown, name="skyward-shutdown").start()

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, overload
 
 from skyward import _current, _guards
+from skyward._around import Around
 from skyward._engine import Engine
+from skyward._interrupts import shield
 from skyward._options import PoolOptions, ProviderLike, SelectionLike, check_options
 from skyward.computation import PendingBatch, PendingCompute
 from skyward.errors import ConfigurationError
@@ -118,6 +120,7 @@ class ComputePool:
             unknown=unknown,
         )
         self._engine = Engine(self._options)
+        self._around = Around(self, self._options.plugins)
 
     @functools.cached_property
     def _calls(self) -> Calls:
@@ -130,7 +133,7 @@ class ComputePool:
     def __enter__(self) -> Self:
         """Provision the pool and make it the current one; returns when it takes tasks."""
         _guards.refuse_in_running_loop("with sky.ComputePool(...)", "async with sky.ComputePool(...)")
-        self._engine.enter()
+        self._open()
         _current.enter(self)
         return self
 
@@ -139,11 +142,16 @@ class ComputePool:
     ) -> None:
         """End every machine. What still runs is stopped."""
         _current.leave(self)
-        self._engine.leave()
+        self._close(kind, error, trace)
 
     async def __aenter__(self) -> Self:
         """As ``with``, without blocking the running event loop."""
         await self._engine.aenter()
+        try:
+            self._around.enter()
+        except BaseException:
+            await self._engine.aleave()
+            raise
         _current.enter(self)
         return self
 
@@ -152,7 +160,35 @@ class ComputePool:
     ) -> None:
         """As the end of ``with``, without blocking the running event loop."""
         _current.leave(self)
-        await self._engine.aleave()
+        try:
+            self._around.leave(kind, error, trace)
+        finally:
+            await self._engine.aleave()
+
+    def _open(self) -> None:
+        """Provision, and enter what integrations put around the block."""
+        with shield:
+            self._engine.enter()
+            try:
+                with shield.window():
+                    self._around.enter()
+            except BaseException:
+                self._engine.leave()
+                raise
+
+    def _close(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Leave what integrations have put around the block, and end every machine whatever comes of that."""
+        with shield:
+            try:
+                with shield.window():
+                    self._around.leave(kind, error, trace)
+            finally:
+                self._engine.leave()
 
     # running
 

@@ -166,6 +166,11 @@ class Road:
         self._options.spec.image.check()
         spec = await self._hooks.prepared(self._options.spec)
         self._options = evolve(self._options, spec=spec)
+        if self._options.plugins:
+            from skyward._supplying import supplied
+
+            self._options = await supplied(self._options)
+            spec = self._options.spec
         self._events.emit(InfraCreating())
         self._deadline.begin(None if spec.timeout is None else _clock.current().time() + spec.timeout)
         self._books.open(self.owner, self._options.providers, self.deadline)

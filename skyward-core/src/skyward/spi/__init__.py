@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from skyward.model.instance import Instance, InstanceState
 from skyward.model.offer import Offer
 from skyward.model.spec import ComputeSpec, Market
-from skyward.spi.integration import Integration
+from skyward.spi.integration import Integration, Supplying, Surrounding
 from skyward.spi.provider import (
     Belongings,
     Capabilities,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from skyward.model.bootstrap import Step
     from skyward.model.first_boot import NODE_FOLDER, first_boot_script
     from skyward.model.ssh import KeyPair, SshAddress, SshProxy
+    from skyward.model.supplies import Supplies
     from skyward.model.volumes import Mount, S3Credentials
     from skyward.spi.allocation import AllocationStrategy, Candidate, Tranche
     from skyward.spi.hooks import (
@@ -86,6 +87,7 @@ else:
         "skyward.model.bootstrap": ("Step",),
         "skyward.model.first_boot": ("NODE_FOLDER", "first_boot_script"),
         "skyward.model.ssh": ("KeyPair", "SshAddress", "SshProxy"),
+        "skyward.model.supplies": ("Supplies",),
         "skyward.model.volumes": ("Mount", "S3Credentials"),
         "skyward.spi.allocation": ("AllocationStrategy", "Candidate", "Tranche"),
         "skyward.spi.hooks": (
@@ -156,6 +158,9 @@ __all__ = [
     "SshProxy",
     "SshTransport",
     "Step",
+    "Supplies",
+    "Supplying",
+    "Surrounding",
     "Surroundings",
     "Tranche",
     "Transport",

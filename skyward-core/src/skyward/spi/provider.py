@@ -51,6 +51,8 @@ class Capabilities:
         self_termination: a machine can end itself at its deadline, and when its lease has run out, in a way that is
             billed as ended. Without, the worker ends, the machine costs on, and ``skyward reap`` is what ends machines
             whose client was killed; a pool says so, once.
+        client_environment: machines run tasks in the client's own environment where the image asks for no packages.
+            What integrations need of packages is then left out where the client has it.
     """
 
     spot: bool = False
@@ -64,6 +66,7 @@ class Capabilities:
     ports: bool = False
     preemption_notice: bool = False
     self_termination: bool = True
+    client_environment: bool = False
 
 
 @frozen(kw_only=True)

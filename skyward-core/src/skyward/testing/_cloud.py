@@ -107,8 +107,8 @@ class FakeCloud:
             clock=self._clock,
             body=_local_body if nodes == "local" else _simulated_body,
         )
-        notice = nodes == "local"  # a simulated one runs no program that could look out for it
-        default = Capabilities(spot=True, default_lease=60, preemption_notice=notice)
+        real = nodes == "local"  # a simulated one runs no program that could look out for its end
+        default = Capabilities(spot=True, default_lease=60, preemption_notice=real, client_environment=real)
         capable = default if capabilities is None else capabilities
         self._provider = FakeProvider(secrets.token_hex(8), name, capable, self._backend)
         self._vendor = FakeVendor(self._backend)
