@@ -5,6 +5,7 @@ A comment on the line before a code block changes how the block is taken:
     <!-- test: continues -->            a program together with the Python block before it
     <!-- test: skip because REASON -->  not run; the reason is a must
     <!-- test: raises NAME -->          ends with this exception
+    <!-- test: plugins -->              run with the plugins that are installed, which tests leave out otherwise
     <!-- test: containers -->           run on real containers, with the tests' base in the place of the default image
     <!-- test: aws -->                  run on AWS as the tests have it, whose machines are real containers
     <!-- test: runpod -->               the same with RunPod; also vastai, verda, digitalocean
@@ -41,7 +42,7 @@ BASE = os.environ.get("SKYWARD_TEST_BASE", "localhost/debian-trixie-standin")
 SHELLS = {"sh", "bash", "shell", "console"}
 VENDORS = ("digitalocean", "runpod", "vastai", "verda")
 """Directives, and the fixtures of the same names."""
-ALONE = ("aws", "containers", "continues", "output", "pytest", *VENDORS)
+ALONE = ("aws", "containers", "continues", "output", "plugins", "pytest", *VENDORS)
 """Directives that need no further word."""
 DIRECTIVE = re.compile(rf"<!--\s*test:\s*(?P<word>{'|'.join(ALONE)}|file|raises|skip because)\b\s*(?P<rest>.*?)\s*-->")
 FENCE = re.compile(r"(?P<indent>[ ]*)(?P<mark>`{3,}|~{3,})[ ]*(?P<language>[\w+-]*)")
@@ -106,7 +107,7 @@ class Program(NamedTuple):
     skip: str = ""
     tests: str = ""
     needs: str = ""
-    """``"containers"``, ``"aws"`` or a vendor: where it runs, other than on this machine alone."""
+    """``"plugins"`` for those that are installed; ``"containers"``, ``"aws"`` or a vendor for where else it runs."""
 
 
 def programs(path: Path) -> list[Program]:
@@ -128,7 +129,7 @@ def programs(path: Path) -> list[Program]:
                 skip = block.rest if block.word == "skip because" else ""
                 tests = block.rest or "pass" if block.word == "pytest" else ""
                 assert tests in {"", "pass", "fails"}, f"{block.where}: 'pytest' may be followed by 'fails' only"
-                needs = block.word if block.word in {"aws", "containers", *VENDORS} else ""
+                needs = block.word if block.word in {"aws", "containers", "plugins", *VENDORS} else ""
                 made.append(Program(block.where, code, raises=raises, skip=skip, tests=tests, needs=needs))
     return made
 
