@@ -111,7 +111,7 @@ def encode_call(
     try:
         values = pickling.with_buffers((*args, *kwargs.values()))
         call = (values[: len(args)], dict(zip(kwargs, values[len(args) :], strict=True)))
-        data, buffers = pickling.dump_with(call, seen)
+        data, buffers = pickling.dump_with(call, seen, None if sharing is None else sharing.pickler)
     except MemoryError:
         raise
     except Exception as error:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tenacity import AsyncRetrying, retry_if_not_exception_type, wait_random_exponential
 
 from skyward import _clock
-from skyward._sharing import Uploads
 from skyward._slot import SlotClient
+from skyward._uploads import Uploads
 from skyward.errors import NodeLost
 from skyward.worker.protocol import Frame, Kind, encode, head_of
 

@@ -6,17 +6,18 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Buffer, Callable, Hashable, Iterator
+from collections.abc import Buffer, Callable, Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from skyward.worker.pickling import PROTOCOL, Pickler
 from skyward.worker.protocol import SHARES, Kind, encode, size_of
 from skyward.worker.shared import CHUNK, DIGEST, Place, packed
 
 if TYPE_CHECKING:
     from skyward._codec import Payload
 
-__all__ = ["Shared", "Sharing", "Uploads"]
+__all__ = ["Shared", "Sharing"]
 
 _ABOVE = 1 << 20
 _STRONG = 4
@@ -97,6 +98,7 @@ class Sharing:
         self.above = above
         self.sent = 0
         self._known: dict[_Key, _Known] = {}
+        self._copies: dict[int, tuple[weakref.ref[Any], Any]] = {}
         self._strong: deque[_Key] = deque()
         self._lock = threading.Lock()
 
@@ -104,6 +106,7 @@ class Sharing:
         """Look at the content of every array anew from here on, since it may have changed."""
         with self._lock:
             self._known.clear()
+            self._copies.clear()
             self._strong.clear()
 
     def part(self, buffers: list[memoryview]) -> tuple[list[memoryview], Shared | None]:
@@ -121,6 +124,36 @@ class Sharing:
             else:
                 rest.append(view)
         return rest, Shared(self, places, views)
+
+    def pickler(self, file: Any, keep: Any, seen: set[str] | None) -> _Pickler:
+        """A pickler that has large arrays that are not in one piece travel as buffers too."""
+        return _Pickler(file, keep, seen, self)
+
+    def in_one_piece(self, value: object) -> Any:
+        """An array of plain numpy with the content of ``value``, if that is an array that pickle would copy as a whole.
+
+        Such are the memory-mapped ones, and parts of arrays whose rows are not next to each other. A copy is kept for
+        as long as ``value`` lives.
+        """
+        numpy = sys.modules.get("numpy")
+        kind = type(value)
+        if numpy is None or (kind is not numpy.ndarray and kind is not numpy.memmap):
+            return None
+        array: Any = value
+        if array.nbytes < self.above or array.dtype.hasobject:
+            return None
+        if array.flags.forc:
+            return None if kind is numpy.ndarray else array.view(numpy.ndarray)
+        with self._lock:
+            known = self._copies.get(id(value))
+            if known is None or known[0]() is not value:
+                copies, key = self._copies, id(value)
+                known = (
+                    weakref.ref(array, lambda _: copies.pop(key, None)),
+                    numpy.array(array, order="C", subok=False),
+                )
+                copies[key] = known
+            return known[1]
 
     def _digest(self, view: memoryview) -> bytes:
         owner, key = _memory_of(view)
@@ -150,6 +183,19 @@ class Sharing:
             return lambda: owner
 
 
+class _Pickler(Pickler):
+    def __init__(self, file: Any, keep: Any, seen: set[str] | None, sharing: Sharing) -> None:
+        super().__init__(file, keep, seen)
+        self._sharing = sharing
+
+    def reducer_override(self, obj: Any) -> Any:
+        array = self._sharing.in_one_piece(obj)
+        if array is None:
+            return super().reducer_override(obj)
+        self.last = obj
+        return array.__reduce_ex__(PROTOCOL)
+
+
 def _memory_of(view: memoryview) -> tuple[object, _Key]:
     """Who keeps the memory of a view alive, and what it is known by."""
     owner: Any = view.obj
@@ -160,39 +206,3 @@ def _memory_of(view: memoryview) -> tuple[object, _Key]:
     while isinstance(owner, numpy.ndarray) and owner.base is not None:
         owner = owner.base  # the array itself may be made anew for each pickle, as a transposed one is
     return owner, (address, view.nbytes)
-
-
-class Uploads[Slot: Hashable]:
-    """Which slot of a node is being sent which content, and who waits for that. Pure."""
-
-    def __init__(self) -> None:
-        self._senders: dict[bytes, Slot] = {}
-        self._waiting: dict[bytes, list[Slot]] = {}
-
-    def wanted(self, slot: Slot, digest: bytes) -> bool:
-        """A slot asks for a content. True if it is to be sent there now; else it is on its way, there or to another."""
-        sender = self._senders.setdefault(digest, slot)
-        if sender != slot:
-            waiting = self._waiting[digest]
-            if slot not in waiting:
-                waiting.append(slot)
-            return False
-        if digest in self._waiting:
-            return False
-        self._waiting[digest] = []
-        return True
-
-    def ended(self, slot: Slot, digest: bytes) -> list[Slot]:
-        """A slot has got a content whole; returns who waited, and is to look for it now."""
-        if self._senders.get(digest) != slot:
-            return []
-        del self._senders[digest]
-        return self._waiting.pop(digest)
-
-    def gone(self, slot: Slot) -> list[tuple[Slot, bytes]]:
-        """A slot is out of reach; returns who waited for what was on its way to it, and is to ask again."""
-        for waiting in self._waiting.values():
-            if slot in waiting:
-                waiting.remove(slot)
-        digests = [digest for digest, sender in self._senders.items() if sender == slot]
-        return [(waiter, digest) for digest in digests for waiter in self.ended(slot, digest)]

@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Buffer
 from typing import TYPE_CHECKING, Any
 
-from skyward._sharing import Uploads
+from skyward._uploads import Uploads
 from skyward.worker.protocol import END, TASK, Frame, Kind, encode, head_of, size_of
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class SlotClient:
         )
         if shared is None:  # that task has been taken back
             self.look(digest)
-        elif self._link is not None and self._uploads.wanted(self, digest):
+        elif self._link is not None and self._open and self._uploads.wanted(self, digest):
             for parts in shared.upload(digest):
                 self._link.send(parts)
 

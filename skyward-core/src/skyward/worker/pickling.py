@@ -13,7 +13,7 @@ import io
 import pickle
 import sys
 import types
-from collections.abc import Buffer, Sequence
+from collections.abc import Buffer, Callable, Sequence
 from typing import Any
 
 import cloudpickle
@@ -79,8 +79,13 @@ def dumps(value: Any) -> tuple[bytes, list[memoryview]]:
     return dump_with(value, None)
 
 
-def dump_with(value: object, seen: set[str] | None) -> tuple[bytes, list[memoryview]]:
-    """As ``dumps`` without its short cuts; the modules that the pickle names are added to ``seen``."""
+def dump_with(
+    value: object, seen: set[str] | None, make: Callable[..., Pickler] | None = None
+) -> tuple[bytes, list[memoryview]]:
+    """As ``dumps`` without its short cuts; the modules that the pickle names are added to ``seen``.
+
+    ``make`` makes another `Pickler` of the same parameters.
+    """
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -94,7 +99,7 @@ def dump_with(value: object, seen: set[str] | None) -> tuple[bytes, list[memoryv
         return False
 
     file = io.BytesIO()
-    Pickler(file, keep, seen).dump(value)
+    (Pickler if make is None else make)(file, keep, seen).dump(value)
     return file.getvalue(), buffers
 
 

@@ -14,7 +14,7 @@ import pickle
 from collections.abc import Buffer, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from skyward.worker.protocol import allocate
+from skyward.worker.protocol import FrameError, allocate
 
 __all__ = ["CHUNK", "DIGEST", "LIMIT", "Held", "Place", "Shelf", "Spoilt", "packed", "to_forget"]
 
@@ -24,6 +24,11 @@ DIGEST = 32
 """Bytes of a content's name, a blake2b digest of it."""
 LIMIT = 16 << 30
 """Bytes that a node keeps, if that is not more than half of what its file system has room for."""
+
+_CHANGED = (
+    "was changed between its call and its arrival: leave the arrays of calls alone until these have ended, "
+    "or pass copies"
+)
 
 
 class Place(NamedTuple):
@@ -43,7 +48,7 @@ class Held(NamedTuple):
 
 
 class Spoilt(ValueError):
-    """An argument does not have the content that it was announced with."""
+    """A shared argument does not have the content that it was announced with, or there is no room for it."""
 
 
 def packed(places: Iterable[Place]) -> bytes:
@@ -82,7 +87,7 @@ class Shelf:
         self._limit = limit
         self._maps: dict[bytes, Buffer] = {}  # what the latest task needs, as far as it is here
         self._incoming: _Incoming | None = None
-        self._spoilt: set[bytes] = set()
+        self._spoilt: dict[bytes, str] = {}  # why what came is of no use
 
     def missing(self, table: Buffer) -> list[bytes]:
         """Have what a task needs at hand; returns the digests of what this node lacks."""
@@ -101,7 +106,7 @@ class Shelf:
         path = self._path(place.digest)
         known = self._maps.get(place.digest)
         if known is None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # the latter where it is too short
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     known = mmap.mmap(descriptor, place.size, access=mmap.ACCESS_READ)
@@ -116,37 +121,38 @@ class Shelf:
         """The buffers of a call: those of a task's frame with what is shared in its places.
 
         Raises:
-            Spoilt: something came with another content than it was announced with.
+            Spoilt: something came with another content than it was announced with, or could not be kept.
         """
         every = buffers[1:-1]
         for place in _places(buffers[-1]):
-            if place.digest in self._spoilt:
-                self._spoilt.discard(place.digest)  # another task may bring it as it should be
-                raise Spoilt(
-                    f"an argument of {place.size} bytes was changed between its call and its arrival: "
-                    "leave the arrays of calls alone until these have ended, or pass copies"
-                )
+            if place.digest in self._spoilt:  # another task may bring it as it should be
+                raise Spoilt(f"an argument of {place.size} bytes {self._spoilt.pop(place.digest)}")
             every.insert(place.position, self._maps[place.digest])
         return every
 
     def take(self, digest: bytes, offset: int, size: int, chunk: Buffer) -> bool | None:
         """Take in the next bytes of a content. True with the last ones, false if it is not what it should be."""
-        if not offset:
-            self._begin(digest, size)
-        incoming = self._incoming
-        if incoming is None or incoming.digest != digest or incoming.filled != offset:
-            return None  # the rest of what was begun on an earlier connection
-        incoming.add(chunk)
-        if incoming.filled < size:
-            return None
-        self._incoming = None
-        good, mapped = incoming.end(self._path(digest))
-        if good:
-            self._maps[digest] = mapped
-            self._spoilt.discard(digest)
-        else:
-            self._spoilt.add(digest)
-        return good
+        try:
+            if not offset:
+                self._begin(digest, size)
+            incoming = self._incoming
+            if incoming is None or incoming.digest != digest or incoming.filled != offset:
+                return None  # the rest of what was begun on an earlier connection, or of what cannot be kept
+            incoming.add(chunk)
+            if incoming.filled < size:
+                return None
+            self._incoming = None
+            mapped = incoming.end(self._path(digest))
+        except (OSError, FrameError, MemoryError) as error:
+            self._incoming = None
+            self._spoilt[digest] = f"cannot be kept on its node: {error}; take machines with more memory or disk"
+            return False
+        if mapped is None:
+            self._spoilt[digest] = _CHANGED
+            return False
+        self._maps[digest] = mapped
+        self._spoilt.pop(digest, None)
+        return True
 
     def _begin(self, digest: bytes, size: int) -> None:
         if self._incoming is not None:
@@ -226,19 +232,19 @@ class _Incoming:
         self._memory = memory
         self.drop()
 
-    def end(self, path: str) -> tuple[bool, Buffer]:
-        """All bytes are here: give the file its name. Returns whether they are what they should be, and the bytes."""
+    def end(self, path: str) -> Buffer | None:
+        """All bytes are here: give the file its name and return them; ``None`` if they are not what they should be."""
         if self._hash.digest() != self.digest:
             self.drop()
-            return False, b""
+            return None
         if self._memory is not None:
-            return True, memoryview(self._memory).toreadonly()
+            return memoryview(self._memory).toreadonly()
         mapped = mmap.mmap(self._descriptor, self._size, access=mmap.ACCESS_READ)
         os.close(self._descriptor)
         self._descriptor = -1
         with contextlib.suppress(OSError):  # then this slot alone has it
             os.rename(self._path, path)
-        return True, mapped
+        return mapped
 
     def drop(self) -> None:
         """Leave no file behind."""

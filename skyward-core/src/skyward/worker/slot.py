@@ -12,11 +12,12 @@ import pickle
 import socket
 import time
 import traceback
-from collections.abc import Buffer, Callable
+from collections.abc import Buffer, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from skyward.worker import context, failure, modules, pickling, streams
+from skyward.worker.ahead import ImportsAhead
 from skyward.worker.channel import Channel
 from skyward.worker.interrupts import Interrupts
 from skyward.worker.page import Page
@@ -43,6 +44,7 @@ class Slot:
         raw: what is written past Python.
         shelf: what tasks share.
         generation: how many processes have been this slot, this one included.
+        preload: modules to be imported before the first task.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Slot:
         raw: RawEnd,
         shelf: Shelf,
         generation: int,
+        preload: Sequence[str] = (),
     ) -> None:
         self._page = page
         self._cluster = cluster
@@ -67,7 +70,9 @@ class Slot:
         self._functions: dict[bytes, SimpleNamespace] = {}
         self._bundles: set[bytes] = set()
         self._interrupts = Interrupts(page)
-        self._channel = Channel(listener, token, self._holdings, self._apply)
+        self._imports = ImportsAhead(preload, page) if preload else None
+        begin = None if self._imports is None else self._imports.begin  # once a client has been told that we are here
+        self._channel = Channel(listener, token, self._holdings, self._apply, begin)
         self._streams = (NodeStream(self._emit_line, "stdout", 1), NodeStream(self._emit_line, "stderr", 2))
 
     def serve(self) -> None:
@@ -76,6 +81,8 @@ class Slot:
         context.emit = self._emit_event
         faulthandler.enable(2)
         self._interrupts.arm()
+        if self._imports is not None:
+            streams.install(*self._streams)
         while True:
             self._interrupts.unblock()  # here, where nobody waits for it
             self._task(self._channel.receive())
@@ -129,7 +136,9 @@ class Slot:
         if whole is not None:
             self._channel.tell(encode(Kind.SHARED, head=(digest,)))
             self._asked.discard(digest)
-        return whole is not None and not self._asked
+            if not self._asked:
+                return True
+        return bool(self._held_back) and self._interrupts.is_cancelled(self._held_back)
 
     def _has_what_it_needs(self, sequence: int, frame: Frame) -> bool:
         """Whether a task's shared arguments are here. Else it is held back, and they are asked for."""
@@ -147,6 +156,10 @@ class Slot:
         self._channel.acknowledge(acknowledged, lines)
         if frame.flags & SHARES and not self._has_what_it_needs(sequence, frame):
             return
+        if self._imports is not None and self._imports.wait(lambda: self._interrupts.is_cancelled(sequence)):
+            for stream in self._streams:
+                stream.drain()  # into nothing, as long as there are imports
+            self._imports = None
         if not self._page.start(sequence, frame.number, ahead=ahead):
             return
         self._cluster.task_id = frame.number
@@ -167,6 +180,8 @@ class Slot:
         """Run the task; returns what reports how it ended."""
         begun = time.perf_counter()
         try:
+            if self._imports is not None:  # it was cancelled while it waited for them
+                raise KeyboardInterrupt
             held = self._functions[digest]
             function = held.function
             if function is None:
@@ -223,6 +238,8 @@ class Slot:
         return Kind.RESULT, 0, seconds, [data, *buffers]
 
     def _emit_line(self, line: str, stream: str, timestamp: float) -> None:
+        if self._imports is not None:
+            return
         task = self._cluster.task_id or 0
         with self._interrupts:
             self._channel.send_output(
