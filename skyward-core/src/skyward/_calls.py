@@ -136,10 +136,15 @@ class Calls:
     def submit(self, pending: PendingCompute[Any]) -> concurrent.futures.Future[Any]:
         """Start one and return a future of it."""
         task = self._task(pending)
+        return (self._completer or self.completer).submit(task)
+
+    @property
+    def completer(self) -> Completer:
+        """Where the futures of the pool are completed."""
         with self._lock:
             if self._completer is None:
                 self._completer = Completer(self._engine)
-        return self._completer.submit(task)
+            return self._completer
 
     # encoding and decoding
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from types import MethodType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from skyward.computation import PendingCompute
 from skyward.function import ComputeFunction
@@ -14,7 +16,67 @@ from skyward.function import ComputeFunction
 if TYPE_CHECKING:
     from skyward._pool import ComputePool
 
-__all__ = ["PoolExecutor"]
+__all__ = ["PoolExecutor", "Work"]
+
+_KNOWN = 16
+"""Functions that an executor remembers, so that one which is submitted again is not pickled again."""
+
+
+class Work:
+    """The futures of one executor that are not done. It refers to nothing else, so it may outlive the executor."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._process = os.getpid()
+        self._futures: set[concurrent.futures.Future[Any]] = set()
+        self._coming = 0
+        self.shut = False
+
+    def begin(self) -> None:
+        """A future will be there in a moment: `add` or `fail` must follow.
+
+        Raises:
+            RuntimeError: the executor was shut down.
+        """
+        with self._changed:
+            if self.shut:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self._coming += 1
+
+    def add(self, future: concurrent.futures.Future[Any]) -> None:
+        """The future is there."""
+        with self._changed:
+            self._futures.add(future)
+            self._came()
+        future.add_done_callback(self._forget)
+
+    def fail(self) -> None:
+        """The future will not be there."""
+        with self._changed:
+            self._came()
+
+    def _came(self) -> None:
+        self._coming -= 1
+        if self.shut:
+            self._changed.notify_all()
+
+    def _forget(self, future: concurrent.futures.Future[Any]) -> None:
+        with self._changed:
+            self._futures.discard(future)
+
+    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
+        """Take no more, and drop or wait for what is there."""
+        with self._changed:
+            self.shut = True
+            wait = wait and self._process == os.getpid()  # in a copy of the process nothing of it comes to an end
+            if wait:
+                self._changed.wait_for(lambda: not self._coming)
+            left = list(self._futures)
+        if cancel_futures:
+            for future in left:
+                future.cancel()
+        if wait:
+            concurrent.futures.wait(left)
 
 
 class PoolExecutor(concurrent.futures.Executor):
@@ -25,10 +87,9 @@ class PoolExecutor(concurrent.futures.Executor):
 
     def __init__(self, pool: ComputePool) -> None:
         self._pool = pool
-        self._lock = threading.Lock()
-        self._shut = False
-        self._futures: set[concurrent.futures.Future[Any]] = set()
-        self._functions: WeakKeyDictionary[Callable[..., Any], ComputeFunction[..., Any]] = WeakKeyDictionary()
+        self._work = Work()
+        self._functions: OrderedDict[int, ComputeFunction[..., Any]] = OrderedDict()
+        self._functions_lock = threading.Lock()
 
     @property
     def pool(self) -> ComputePool:
@@ -47,37 +108,58 @@ class PoolExecutor(concurrent.futures.Executor):
             RuntimeError: the executor was shut down.
             SerializationError: the function or an argument cannot be pickled; nothing was sent.
         """
-        with self._lock:
-            if self._shut:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-        future = self._pool.submit(PendingCompute(self._compute_function(fn), args, kwargs))
-        with self._lock:
-            self._futures.add(future)
-        future.add_done_callback(self._forget)
+        self._work.begin()
+        try:
+            future = self._pool.submit(PendingCompute(self._compute_function(fn), args, kwargs))
+        except BaseException:
+            self._work.fail()
+            raise
+        self._work.add(future)
         return future
 
-    def _forget(self, future: concurrent.futures.Future[Any]) -> None:
-        with self._lock:
-            self._futures.discard(future)
+    def map[T](
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Start ``fn`` with each row of the iterables, and return an iterator over the results in order.
+
+        Args:
+            fn: called with one item of each iterable; the shortest one ends it.
+            iterables: read at once and whole, unless there is a ``buffersize``.
+            timeout: seconds from now after which the iterator raises ``TimeoutError``; ``None`` for no limit.
+            chunksize: calls that travel and run together, as one task, which pays for calls of less than a millisecond.
+            buffersize: tasks that may be on their way, or wait to be fetched from the iterator; ``None`` for no limit.
+
+        Raises:
+            ValueError: ``chunksize`` or ``buffersize`` is less than 1.
+            RuntimeError: the executor was shut down.
+            SerializationError: the function or an argument cannot be pickled; what was started before is dropped.
+        """
+        from skyward._mapping import mapped
+
+        return mapped(self.submit, fn, iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
 
     def _compute_function(self, fn: Callable[..., Any]) -> ComputeFunction[..., Any]:
         if isinstance(fn, ComputeFunction):
             return fn
-        try:
-            known = self._functions.get(fn)
-            if known is None:
-                known = self._functions[fn] = ComputeFunction(fn)
-        except TypeError:  # what cannot be hashed, or referred to weakly
+        if isinstance(fn, MethodType):  # a new object at each look-up, which would keep its instance alive for nothing
             return ComputeFunction(fn)
-        return known
+        with self._functions_lock:
+            known = self._functions.get(id(fn))
+            if known is None:
+                known = self._functions[id(fn)] = ComputeFunction(fn)
+                if len(self._functions) > _KNOWN:
+                    self._functions.popitem(last=False)
+            elif len(self._functions) > 1:
+                self._functions.move_to_end(id(fn))
+            return known
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 -- as the base has it
         """Take no more work; with ``wait`` return when all of it has ended, with ``cancel_futures`` drop what waits."""
-        with self._lock:
-            self._shut = True
-            left = list(self._futures)
-        if cancel_futures:
-            for future in left:
-                future.cancel()
+        self._work.shutdown(wait=wait, cancel_futures=cancel_futures)
         if wait:
-            concurrent.futures.wait(left)
+            self._functions.clear()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skyward._interrupts import shield
+from skyward.errors import SerializationError
 
 if TYPE_CHECKING:
     from skyward._engine import Engine
@@ -16,31 +18,45 @@ if TYPE_CHECKING:
 
 __all__ = ["Completer", "TaskFuture"]
 
+_log = logging.getLogger("skyward.tasks")
+
 
 class TaskFuture(concurrent.futures.Future[Any]):
-    """A future whose ``cancel`` drops a task that waits; one that runs goes on, as ``concurrent.futures`` has it."""
+    """A future whose ``cancel`` drops a task that waits; one that runs goes on, as ``concurrent.futures`` has it.
+
+    ``place`` is the node and the slot that the task ran on, once it has ended.
+    """
 
     def __init__(self, completer: Completer, task: Task) -> None:
         super().__init__()
+        self.place = (0, 0)
         self._completer = completer
-        self._pending_task = task
+        self._pending_task: Task | None = task
 
     def cancel(self) -> bool:
         """Cancel the task unless it runs or has ended; True when it never runs."""
-        if self.done():
+        task = self._pending_task
+        if task is None or self.done() or not self._completer.withdraw(self, task):
             return self.cancelled()
-        if not self._completer.withdraw(self, self._pending_task):
-            return self.cancelled()
+        self.let_go()
         super().cancel()
         self.set_running_or_notify_cancel()
         return True
+
+    def let_go(self) -> None:
+        """The task has ended: whoever keeps the future need not keep the arguments."""
+        task, self._pending_task = self._pending_task, None
+        if task is not None:
+            self.place = task.place
 
     def interrupt(self) -> None:
         """Stop the task: one that waits is dropped, one that runs is interrupted on its node.
 
         The future ends once the task has, with ``TaskCancelled`` unless the task was done before.
         """
-        self._completer.interrupt([self._pending_task])
+        task = self._pending_task
+        if task is not None:
+            self._completer.interrupt([task])
 
 
 class Completer:
@@ -48,7 +64,7 @@ class Completer:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._ended: queue.SimpleQueue[tuple[TaskFuture, Task] | None] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Callable[[], object] | tuple[TaskFuture, Task] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="skyward-futures", daemon=True)
@@ -76,6 +92,10 @@ class Completer:
         with shield:
             self._engine.dispatcher.cancel(tasks)
 
+    def call(self, function: Callable[[], object]) -> None:
+        """Have ``function`` called soon, on the thread that completes futures. May be used while objects are freed."""
+        self._ended.put(function)
+
     def close(self) -> None:
         """Complete what has ended, and stop."""
         with self._lock:
@@ -98,11 +118,21 @@ class Completer:
 
     def _work(self) -> None:
         while (item := self._ended.get()) is not None:
-            self._complete(*item)
+            try:
+                if isinstance(item, tuple):
+                    self._complete(*item)
+                else:
+                    item()
+            except BaseException:  # noqa: BLE001  of a callback, and no Exception: the others wait for this thread
+                _log.exception("what was to be done at the end of a task has failed")
             del item
 
     def _complete(self, future: TaskFuture, task: Task) -> None:
-        result, error = task.outcome()
+        try:
+            result, error = task.outcome()
+        except BaseException as raised:  # noqa: BLE001  unpickling runs the user's own code, which may leave by sys.exit
+            result, error = None, _unreadable(task, raised)
+        future.let_go()
         if future.cancelled():
             return
         self._started(future)
@@ -110,3 +140,14 @@ class Completer:
             future.set_exception(error)
         else:
             future.set_result(result)
+
+
+def _unreadable(task: Task, raised: BaseException) -> SerializationError:
+    node, slot = task.place
+    message = (
+        f"the result of {task.name} cannot be unpickled on the client: it raised {raised!r}; "
+        "return values of types that the client can import"
+    )
+    error = SerializationError(message, path="result", node=node, slot=slot)
+    error.__cause__ = raised
+    return error

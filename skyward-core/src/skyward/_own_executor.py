@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
+import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self, Unpack
 
 from skyward import _guards
-from skyward._executor import PoolExecutor
+from skyward._executor import PoolExecutor, Work
+from skyward._interrupts import shield
 from skyward._pool import ComputePool
 
 if TYPE_CHECKING:
@@ -24,12 +28,16 @@ class Executor(PoolExecutor):
     """A ``concurrent.futures.Executor`` whose workers are machines: ``with sky.Executor(nodes=2) as executor: ...``.
 
     Takes the parameters of :class:`ComputePool`. The machines are provisioned when the block is entered, or at the
-    first ``submit`` without one, and ended by ``shutdown``. Its pool does not become the current one.
+    first ``submit`` without one. Its pool does not become the current one.
+
+    The machines end with ``shutdown``. An executor that is dropped without it, or is there when the program ends, waits
+    for its futures and then ends them too; where an error has ended the program, what has not begun is dropped.
     """
 
     def __init__(self, provider: ProviderLike | None = None, **parameters: Unpack[PoolParameters]) -> None:
         super().__init__(ComputePool(provider, **parameters))
-        self._entering = threading.Lock()
+        self._entering = threading.RLock()
+        self._life: _Life | None = None
 
     def __enter__(self) -> Self:
         """Provision the machines."""
@@ -43,18 +51,25 @@ class Executor(PoolExecutor):
         self.shutdown(wait=True, cancel_futures=kind is not None)
         return False
 
+    def _settled(self) -> bool:
+        return self._life is not None or self._work.shut
+
     def _ensure(self) -> None:
-        if self._active_or_shut():
+        if self._settled():
             return
         _guards.refuse_in_running_loop(
             "with sky.Executor(...)", "async with sky.ComputePool(...) as pool` and use `pool.executor()"
         )
         with self._entering:
-            if not self._active_or_shut():
+            if self._settled():
+                return
+            if not threading.main_thread().is_alive():
+                raise RuntimeError(
+                    "cannot schedule new futures after interpreter shutdown: use the executor before the program ends"
+                )
+            with shield:
                 self._pool._open()  # not its block: the current pool stays what it was
-
-    def _active_or_shut(self) -> bool:
-        return self._pool.is_active or self._shut
+                self._life = _Life(self, self._pool, self._work)
 
     def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
         """As of :class:`PoolExecutor`; provisions the machines first when that has not happened yet."""
@@ -62,10 +77,58 @@ class Executor(PoolExecutor):
         return super().submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 -- as the base has it
-        """As of ``concurrent.futures``, and then end the machines; without ``wait`` that happens in the background."""
-        if wait:
-            super().shutdown(wait=True, cancel_futures=cancel_futures)
-            self._pool._close()
-        else:
+        """As of ``concurrent.futures``, and then end the machines; without ``wait`` that happens in the background.
+
+        Ctrl-C while it waits ends the machines at once, with what runs on them.
+        """
+        if not wait:
             super().shutdown(wait=False, cancel_futures=cancel_futures)
-            threading.Thread(target=self.shutdown, name="skyward-shutdown").start()
+            _in_background(self.shutdown)
+            return
+        try:
+            super().shutdown(wait=True, cancel_futures=cancel_futures)
+        finally:
+            with self._entering:  # where they are being provisioned, until that is through
+                if self._life is not None:
+                    self._life.end()
+
+
+class _Life:
+    """The time of an executor's machines. It may outlive the executor, of which it holds what ends them."""
+
+    def __init__(self, executor: Executor, pool: ComputePool, work: Work) -> None:
+        self._pool = pool
+        self._work = work
+        self._completer = pool._calls.completer
+        self._dropped = weakref.finalize(executor, self._drop)
+        self._dropped.atexit = False
+        atexit.register(self._exit)  # after the pool's own, and so called before it
+
+    def end(self) -> None:
+        """End the machines, unless that was done. What runs is cut off."""
+        self._dropped.detach()
+        atexit.unregister(self._exit)
+        if self._pool.is_active:
+            self._pool._close()
+
+    def _drop(self) -> None:
+        # Objects are freed at any moment, also inside of locks: no thread is started here.
+        self._completer.call(lambda: _in_background(self._finish))
+
+    def _exit(self) -> None:
+        """The program ends. In an interactive one the last error was answered, and does not count."""
+        self._finish(cancel_futures=getattr(sys, "last_exc", None) is not None and not hasattr(sys, "ps1"))
+
+    def _finish(self, *, cancel_futures: bool = False) -> None:
+        try:
+            self._work.shutdown(wait=True, cancel_futures=cancel_futures)
+        finally:
+            self.end()
+
+
+def _in_background(function: Callable[[], None]) -> None:
+    """Call ``function`` on a thread, which the interpreter waits for at its end."""
+    try:
+        threading.Thread(target=function, name="skyward-shutdown").start()
+    except RuntimeError:  # the interpreter is shutting down and starts none any more
+        function()
