@@ -37,6 +37,7 @@ class Channel:
         welcome: returns the facts that a client is told when it connects.
         apply: takes, in order and in the main thread, the frames that are no tasks. What it returns says whether the
             task that is held back may be looked at again.
+        welcomed: called each time that a client has been told those facts.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Channel:
         token: bytes,
         welcome: Callable[[], dict[str, object]],
         apply: Callable[[Frame], object],
+        welcomed: Callable[[], object] | None = None,
     ) -> None:
         self._listener = listener
         self._listener.setblocking(False)
         self._token = token
         self._welcome = welcome
         self._apply = apply
+        self._welcomed = welcomed
         self._peer: socket.socket | None = None
         self._resumed = False  # whether the peer has said what it has received
         self._reader = FrameReader()
@@ -186,6 +189,8 @@ class Channel:
         done = [sequence for sequence, _ in self._results]
         if self._send(encode(Kind.WELCOME, head={**self._welcome(), "done": done})):
             self._take(rest)
+            if self._welcomed is not None:
+                self._welcomed()
 
     def _resume(self) -> None:
         """Send everything that the client has not received, the lines ahead of the results."""

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from skyward.worker.context import ClusterContext
@@ -31,8 +31,9 @@ class SlotProcess:
     The listening socket outlives the process, so that a client can already be waiting for the next one.
     """
 
-    def __init__(self, index: int, directory: str, token: bytes) -> None:
+    def __init__(self, index: int, directory: str, token: bytes, preload: Sequence[str] = ()) -> None:
         self.index = index
+        self._preload = preload
         self.generation = 0
         self.pid = 0
         self.outputs: list[Output] = []
@@ -73,7 +74,14 @@ class SlotProcess:
             raw = RawEnd(self.page, parent, [read for read, _ in pipes])
             shelf = Shelf(self._directory, f"slot-{self.index}")
             Slot(
-                self._listener, self._token, self.page, cluster, raw=raw, shelf=shelf, generation=self.generation
+                self._listener,
+                self._token,
+                self.page,
+                cluster,
+                raw=raw,
+                shelf=shelf,
+                generation=self.generation,
+                preload=self._preload,
             ).serve()
         except BaseException:  # noqa: BLE001  shown on the raw output, which the supervisor forwards
             import traceback
@@ -105,6 +113,8 @@ class SlotProcess:
         self.failed_starts = self.failed_starts + 1 if early else 0
         self.page.finish()
         self.page.raw = self.page.flush = False
+        if self.page.importing:  # what kills a process is not imported for its tasks, but by those that need it
+            self._preload, self.page.importing = (), False
         self.pid = 0
         self._drain_backlog()
         return facts

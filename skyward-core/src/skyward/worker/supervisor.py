@@ -207,7 +207,7 @@ class Supervisor:
         sys.path.extend(folder for folder in configuration.get("back", []) if folder not in sys.path)
         os.environ.update(configuration["environment"])
         for index in range(configuration["slots"]):
-            slot = SlotProcess(index, self._directory, self._token)
+            slot = SlotProcess(index, self._directory, self._token, configuration.get("preload", ()))
             self._slots.append(slot)
             self._start(slot)
         if configuration["metrics"]:
