@@ -151,17 +151,32 @@ def _variables(given: Mapping[str, str], found: Named) -> dict[str, str]:
 
 
 def _requirements(given: Iterable[str], found: Named) -> list[str]:
-    """What integrations require of packages that the image does not name."""
-    taken = {_package(text) for text in given}
+    """What integrations require of packages that the image does not name, and pins of those that it leaves open."""
+    taken: dict[str | None, list[str]] = {}
+    for text in given:
+        taken.setdefault(_package(text), []).append(text)
     wanted: dict[str, list[tuple[str, str]]] = {}
     for title, supplies in found:
         for text in supplies.pip:
             name = _package(text)
-            if name is None or name not in taken:
+            if name is None or name not in taken or _narrows(text, taken[name]):
                 wanted.setdefault(name or text, []).append((title, text))
     for same in wanted.values():
         _demand_agreement(same)
     return list(dict.fromkeys(text for same in wanted.values() for _, text in same))
+
+
+def _narrows(text: str, own: Iterable[str]) -> bool:
+    """Whether a requirement pins one of several versions that the image's own requirements of its package take."""
+    pinned = _pin(text)
+    return pinned is not None and all(_leaves_open(each, pinned) for each in own)
+
+
+def _leaves_open(text: str, version: str) -> bool:
+    parsed = _parsed(text)
+    if parsed is None or parsed.url is not None or _pin(text) is not None:
+        return False
+    return parsed.specifier.contains(version, prereleases=True)
 
 
 def _demand_agreement(same: Sequence[tuple[str, str]]) -> None:

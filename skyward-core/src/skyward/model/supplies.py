@@ -51,7 +51,8 @@ class Supplies:
     """What an integration needs on the nodes. All is empty by default; malformed input raises ``ConfigurationError``.
 
     Attributes:
-        pip: requirements, as in ``Image.pip``. For a package that the image names too, the image's own stands.
+        pip: requirements, as in ``Image.pip``. For a package that the image names too, the image's own stands; a pin
+            (``==``) of a version that it takes is added to it.
         pip_extra_index_url: a package index, used where the image names none.
         env: environment variables of the nodes' processes and of the installation; the image's and the pool's go
             before them.
