@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBackendBase, SequentialBackend
 
 import skyward
+from skyward.spi import Sharing
+from skyward_sklearn._batches import Pace
 from skyward_sklearn._remote import Initializer, Setting
 from skyward_sklearn._sending import Sender, Sent
 from skyward_sklearn._threads import Limits
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from skyward import ComputePool
 
 __all__ = ["SkywardBackend"]
+
+_WITHOUT_EFFECT = {"context", "prefer", "require", "temp_folder", "verbose"}
+"""What joblib gives every backend, and this one has no use for."""
 
 
 class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
@@ -58,6 +63,8 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         self._sender: Sender | None = None
         self._is_copy = False
         self._limit = 0
+        self._shared_above: int | None = None
+        self._pace = Pace()
 
     def require_active(self) -> None:
         """Raise ``UsageError`` unless the pool takes tasks."""
@@ -89,13 +96,32 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         self,
         n_jobs: int | None = 1,
         parallel: Parallel | None = None,
-        prefer: str | None = None,
-        require: str | None = None,
+        *,
         initializer: Callable[..., object] | None = None,
         initargs: Sequence[object] = (),
-        **_options: Any,
+        max_nbytes: int | None = None,
+        mmap_mode: str | None = None,
+        **options: Any,
     ) -> int:
-        """Get ready for the calls of one ``Parallel``; returns how many batches it may have run at a time."""
+        """Get ready for the calls of one ``Parallel``; returns how many batches it may have run at a time.
+
+        ``max_nbytes`` are the bytes from which arrays are sent to a slot once and are read-only there; with ``None``,
+        and with a ``mmap_mode`` other than ``"r"``, each batch brings its own, which may be written to.
+
+        Raises:
+            UsageError: the pool is not active.
+            ValueError: arrays shall be written to in the place of the client's own.
+            TypeError: an option that this backend does not have.
+        """
+        unknown = options.keys() - _WITHOUT_EFFECT
+        if unknown:
+            raise TypeError(f"the backend of a pool has no option {', '.join(sorted(unknown))}: leave it out")
+        if mmap_mode in ("r+", "w+"):
+            raise ValueError(
+                f"mmap_mode={mmap_mode!r} would have tasks write into arrays of the client, which is another machine: "
+                "return what they write, with mmap_mode='r' (read only) or 'c' (each task has a copy to write to)"
+            )
+        self._shared_above = max_nbytes if mmap_mode == "r" else None
         if initializer is not None:
             self._initializer = initializer, initargs
         effective = self.effective_n_jobs(n_jobs)
@@ -113,7 +139,8 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         setting = Setting(
             (self.nesting_level or 0) + 1, Limits.here(self.inner_max_num_threads), Initializer.of(*self._initializer)
         )
-        self._sender = Sender(self.pool, self._limit, setting)
+        sharing = None if self._shared_above is None else Sharing(above=self._shared_above)
+        self._sender = Sender(self.pool, self._limit, setting, sharing)
 
     def _copy(self) -> SkywardBackend:
         made = copy.copy(self)
@@ -132,7 +159,27 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
 
     def retrieve_result_callback(self, out: Sent) -> list[Any]:
         """The results of a batch that has ended; raises what one of its calls raised."""
-        return out.results()
+        seconds, pause, results = out.ran()
+        self._pace = self._pace.after(out.size, seconds, pause)
+        return results
+
+    # how many calls at a time
+
+    def compute_batch_size(self) -> int:
+        """The calls of the next batch."""
+        before, self._pace = self._pace, self._pace.next()
+        if self._pace.size != before.size and self.parallel is not None and self.parallel.verbose >= 10:
+            self.parallel._print(f"A call takes {self._pace.call:.2g} s: batch_size={self._pace.size} from now on.")
+        self._effective_batch_size = self._pace.size
+        return self._pace.size
+
+    def batch_completed(self, batch_size: int, duration: float) -> None:
+        """Nothing: what the slot says about a batch is known by then, and tells more."""
+
+    def reset_batch_stats(self) -> None:
+        """Forget what calls took: the next ones are others."""
+        super().reset_batch_stats()
+        self._pace = Pace()
 
     # the end
 

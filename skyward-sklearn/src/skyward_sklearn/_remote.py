@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,16 @@ from skyward_sklearn import _threads
 if TYPE_CHECKING:
     from skyward_sklearn._versions import Versions
 
-__all__ = ["NAME", "Batch", "Call", "Initializer", "Setting"]
+__all__ = ["NAME", "Batch", "Call", "Initializer", "Ran", "Setting"]
 
 NAME = "skyward"
 """The backend's name, here and on the client."""
 
 type Call = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
+"""A function, its arguments and its keyword arguments."""
+type Ran = tuple[float, float | None, list[Any]]
+"""The seconds that a batch took, those that its slot had nothing to do since its last batch of the same sender
+(``None`` when this is the first one), and the results in order."""
 
 
 @frozen
@@ -70,20 +75,21 @@ class Batch:
     def __reduce__(self) -> tuple[object, tuple[str, Setting]]:
         return _arrived, (self.__name__, self._setting)
 
-    def __call__(self, versions: Versions, calls: Sequence[Call]) -> tuple[float, list[Any]]:
-        """The seconds that the calls took together, and their results in order.
+    def __call__(self, versions: Versions, sender: int, calls: Sequence[Call]) -> Ran:
+        """Run the calls of a batch of a sender, of which this slot may have had others.
 
         ``versions`` has refused other versions by having been unpickled.
         """
-        from joblib import parallel_config
-
-        _threads.limit(self._setting.limits)
-        _register()
+        global _latest
         begun = time.perf_counter()
-        with parallel_config(backend=_nested(self._setting.level)):
+        pause = begun - _latest[1] if _latest[0] == sender else None
+        _threads.limit(self._setting.limits)
+        with _nested_config(self._setting.level):
             _initialize(self._setting.initializer)
             results = [getattr(call, "__skyward_local__", call)(*args, **kwargs) for call, args, kwargs in calls]
-        return time.perf_counter() - begun, results
+        ended = time.perf_counter()
+        _latest = sender, ended
+        return ended - begun, pause, results
 
 
 def _arrived(name: str, setting: Setting) -> Batch:
@@ -91,6 +97,8 @@ def _arrived(name: str, setting: Setting) -> Batch:
     return Batch(name, setting)
 
 
+_latest = (0, 0.0)
+"""Whose batch this slot ran last, and when that ended."""
 _initialized: set[bytes] = set()
 
 
@@ -100,18 +108,18 @@ def _initialize(initializer: Initializer | None) -> None:
         _initialized.add(initializer.token)
 
 
+def _nested_config(level: int) -> AbstractContextManager[object]:
+    """What a ``Parallel`` finds inside a task: joblib's threads as its backend, and below these none."""
+    from joblib import parallel_config
+    from joblib.parallel import BACKENDS, register_parallel_backend
+
+    if NAME not in BACKENDS:  # of this backend, named in a task, becomes the same
+        register_parallel_backend(NAME, _nested)
+    return parallel_config(backend=_nested(level))  # type: ignore[no-any-return]  # joblib has no types
+
+
 def _nested(nesting_level: int | None = None, **_options: object) -> Any:
-    """The backend of a ``Parallel`` inside a task: joblib's threads, and below these none."""
-    from joblib._parallel_backends import SequentialBackend
-    from joblib.parallel import ThreadingBackend
+    from joblib.parallel import SequentialBackend, ThreadingBackend
 
     level = 1 if nesting_level is None else nesting_level
     return (ThreadingBackend if level <= 1 else SequentialBackend)(nesting_level=level)
-
-
-def _register() -> None:
-    """Have ``backend="skyward"`` inside a task mean what a ``Parallel`` without a backend means there."""
-    from joblib.parallel import BACKENDS, register_parallel_backend
-
-    if NAME not in BACKENDS:
-        register_parallel_backend(NAME, _nested)

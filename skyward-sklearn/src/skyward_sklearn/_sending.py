@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import logging
 import queue
 import threading
@@ -12,14 +13,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skyward import ComputeFunction, PendingCompute
-from skyward_sklearn._remote import Batch, Call
+from skyward_sklearn._remote import Batch, Call, Ran
 from skyward_sklearn._versions import Versions
 
 if TYPE_CHECKING:
     from skyward import ComputePool
+    from skyward.spi import Sharing
     from skyward_sklearn._remote import Setting
 
 __all__ = ["Sender", "Sent"]
+
+_numbers = itertools.count(1)
 
 _log = logging.getLogger("skyward.joblib")
 
@@ -30,24 +34,23 @@ _LAST_PATIENCE = 8.0
 class Sent:
     """A batch that was sent, from its submission to its outcome."""
 
-    __slots__ = ("callback", "calls", "future", "seconds", "unwanted")
+    __slots__ = ("callback", "calls", "future", "size", "unwanted")
 
     def __init__(self, calls: Sequence[Call], callback: Callable[[Sent], None]) -> None:
         self.calls = calls
         self.callback = callback
-        self.future: concurrent.futures.Future[tuple[float, list[Any]]] | None = None
-        self.seconds = 0.0
+        self.size = len(calls)
+        self.future: concurrent.futures.Future[Ran] | None = None
         self.unwanted = False
 
-    def results(self) -> list[Any]:
-        """What its calls returned. Raises what one of them raised, or why the batch could not be run."""
+    def ran(self) -> Ran:
+        """How it ran. Raises what one of its calls raised, or why the batch could not be run."""
         assert self.future is not None
         error = self.future.exception()
         if error is not None:
             _keep_remote_traceback(error)
             raise error
-        self.seconds, results = self.future.result()
-        return results
+        return self.future.result()
 
 
 class Sender:
@@ -57,12 +60,14 @@ class Sender:
     the user gave, which may take its time, or wait for another ``Parallel`` on the same pool.
     """
 
-    def __init__(self, pool: ComputePool, limit: int, setting: Setting) -> None:
+    def __init__(self, pool: ComputePool, limit: int, setting: Setting, sharing: Sharing | None) -> None:
         self._pool = pool
+        self._number = next(_numbers)
+        self._sharing = sharing
         self._limit = limit
         self._setting = setting
         self._versions = Versions.of_client()
-        self._functions: dict[tuple[str, int], ComputeFunction[..., tuple[float, list[Any]]]] = {}
+        self._functions: dict[tuple[str, int], ComputeFunction[..., Ran]] = {}
         self._lock = threading.Lock()
         self._waiting: deque[Sent] = deque()
         self._flying: set[Sent] = set()
@@ -86,14 +91,16 @@ class Sender:
     def _dispatch(self, sent: Sent) -> None:
         try:
             function = self._function(sent.calls)
-            sent.future = self._pool.submit(PendingCompute(function, (self._versions, sent.calls)))
+            pending = PendingCompute(function, (self._versions, self._number, sent.calls))
+            pending.sharing = self._sharing
+            sent.future = self._pool.submit(pending)
         except Exception as error:  # noqa: BLE001  joblib waits for a callback, and looks for the error there
             sent.future = concurrent.futures.Future()
             sent.future.set_exception(error)
         sent.calls = ()
         sent.future.add_done_callback(lambda _: self._landed(sent))
 
-    def _function(self, calls: Sequence[Call]) -> ComputeFunction[..., tuple[float, list[Any]]]:
+    def _function(self, calls: Sequence[Call]) -> ComputeFunction[..., Ran]:
         """What is sent for a batch. There is one for each name, so that events tell the functions apart."""
         name, retry = _name(calls[0][0]), min(_retries(call[0]) for call in calls)
         known = self._functions.get((name, retry))
