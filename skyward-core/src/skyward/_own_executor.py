@@ -129,6 +129,6 @@ class _Life:
 def _in_background(function: Callable[[], None]) -> None:
     """Call ``function`` on a thread, which the interpreter waits for at its end."""
     try:
-        threading.Thread(target=function, name="skyward-shutdown").start()
+        threading.Thread(target=function, name="skyward-shutdown", daemon=False).start()
     except RuntimeError:  # the interpreter is shutting down and starts none any more
         function()
