@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from contextlib import AbstractContextManager
 from typing import Any, cast
 
 from skyward._codec import decode, encode_function
-from skyward._pool import ComputePool
 from skyward.function import ComputeFunction, compute
 from skyward.spi.integration import Integration
-from skyward.testing.conformance._kit import Broken, Conformance, check
+from skyward.testing.conformance._beside import BesideRules
+from skyward.testing.conformance._kit import Broken, check
 from skyward.testing.conformance._quiet import quietly
 from skyward.testing.conformance._samples import failing, product, total
 
 __all__ = ["IntegrationConformance"]
 
 
-class IntegrationConformance(Conformance):
+class IntegrationConformance(BesideRules):
     """Tests of an integration. Supply the fixture ``integration``: the object that decorates a function.
+
+    What it has of :class:`skyward.spi.Supplying` and :class:`skyward.spi.Surrounding` is tested, too.
 
     Attributes:
         frameworks: top-level modules that applying it must not import. Add your own framework.
@@ -38,10 +39,6 @@ class IntegrationConformance(Conformance):
         "torch",
         "transformers",
     )
-
-    def pool(self, *plugins: Integration) -> AbstractContextManager[ComputePool]:
-        """The pool that functions are run on: one local node by default."""
-        return ComputePool(nodes=1, plugins=plugins, display="quiet", lease=60)
 
     def test_it_gives_a_compute_function(self, integration: Integration) -> None:
         _apply(integration, compute(total))
