@@ -14,9 +14,13 @@ _CLIENTS_OWN = frozenset({"conftest", "datasets", "experimental", "externals", "
 """Parts that a client uses to have data, or tests, and that no estimator needs: reading them would delay the tasks."""
 
 
+_BEFORE = "skyward_sklearn._first"
+_AFTER = "skyward_sklearn._remote"  # what runs in a slot
+
+
 def modules(packages: Iterable[str]) -> tuple[str, ...]:
-    """The packages, and the public parts right below them that this process has imported."""
-    return tuple(name for package in packages for name in (package, *_parts(package)))
+    """The packages, and the public parts right below them that this process has imported; between parts of this one."""
+    return (_BEFORE, *(name for package in packages for name in (package, *_parts(package))), _AFTER)
 
 
 def _parts(package: str) -> Iterator[str]:
