@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         self._initializer = initializer, initargs
         self.parallel: Parallel | None = None
         self._sender: Sender | None = None
+        self._process = os.getpid()
         self._is_copy = False
         self._limit = 0
         self._shared_above: int | None = None
@@ -80,12 +82,15 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         """The number of slots that ``n_jobs`` stands for: -1 and ``None`` for all of the pool's.
 
         It is never 1 unless 1 is asked for: joblib runs what counts 1 in the calling process, and on a pool of a
-        single slot that would leave the pool idle. There it is 2, of which one waits.
+        single slot that would leave the pool idle. There it is 2, of which one waits. In a copy of the process, which
+        ``os.fork`` and ``multiprocessing`` make, it is 1: the pool is not the copy's.
         """
         n_jobs = self.default_n_jobs if n_jobs is None else n_jobs
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        return 1 if n_jobs == 1 else max(2, self._slots(n_jobs))
+        if n_jobs == 1 or os.getpid() != self._process:
+            return 1
+        return max(2, self._slots(n_jobs))
 
     def _slots(self, n_jobs: int) -> int:
         """How many batches may run at a time."""
@@ -113,6 +118,9 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             ValueError: arrays shall be written to in the place of the client's own.
             TypeError: an option that this backend does not have.
         """
+        effective = self.effective_n_jobs(n_jobs)
+        if effective == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         unknown = options.keys() - _WITHOUT_EFFECT
         if unknown:
             raise TypeError(f"the backend of a pool has no option {', '.join(sorted(unknown))}: leave it out")
@@ -121,17 +129,14 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
                 f"mmap_mode={mmap_mode!r} would have tasks write into arrays of the client, which is another machine: "
                 "return what they write, with mmap_mode='r' (read only) or 'c' (each task has a copy to write to)"
             )
-        self._shared_above = max_nbytes if mmap_mode == "r" else None
-        if initializer is not None:
-            self._initializer = initializer, initargs
-        effective = self.effective_n_jobs(n_jobs)
-        if effective == 1:
-            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         if not self._is_copy:
             raise FallbackToBackend(self._copy())
         self.require_active()
         self.parallel = parallel
         self._limit = self._slots(self.default_n_jobs if n_jobs is None else n_jobs)
+        self._shared_above = max_nbytes if mmap_mode == "r" else None
+        if initializer is not None:
+            self._initializer = initializer, initargs
         self._renew()
         return effective
 
@@ -140,7 +145,8 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             (self.nesting_level or 0) + 1, Limits.here(self.inner_max_num_threads), Initializer.of(*self._initializer)
         )
         sharing = None if self._shared_above is None else Sharing(above=self._shared_above)
-        self._sender = Sender(self.pool, self._limit, setting, sharing)
+        throttled = self._limit < self.pool.nodes * self.pool.concurrency
+        self._sender = Sender(self.pool, self._limit if throttled else None, setting, sharing)
 
     def _copy(self) -> SkywardBackend:
         made = copy.copy(self)
@@ -148,6 +154,11 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         return made
 
     # running
+
+    def start_call(self) -> None:
+        """A call begins, before which arrays may have been changed."""
+        if self._sender is not None:
+            self._sender.forget()
 
     def submit(self, func: BatchedCalls, callback: Callable[[Sent], None]) -> Sent:
         """Send a batch; ``callback`` is called with what this returns, once it has ended."""

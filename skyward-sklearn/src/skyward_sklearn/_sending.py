@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from skyward import ComputeFunction, PendingCompute
+from skyward import ComputeFunction, PendingCompute, SerializationError
+from skyward_sklearn._refusals import not_returned, not_sent
 from skyward_sklearn._remote import Batch, Call, Ran
 from skyward_sklearn._versions import Versions
 
@@ -48,19 +49,20 @@ class Sent:
         assert self.future is not None
         error = self.future.exception()
         if error is not None:
-            _keep_remote_traceback(error)
-            raise error
+            raise not_returned(error) if isinstance(error, SerializationError) else _with_remote_traceback(error)
         return self.future.result()
 
 
 class Sender:
-    """Sends batches to a pool, not more than ``limit`` at a time, and calls back when each has ended.
+    """Sends batches to a pool, and calls back when each has ended.
+
+    Not more than ``limit`` are at the pool at a time; with ``None`` as many as there are, and the pool has them wait.
 
     The callbacks come one after another on a thread of this sender's. They take the next items from the iterator that
     the user gave, which may take its time, or wait for another ``Parallel`` on the same pool.
     """
 
-    def __init__(self, pool: ComputePool, limit: int, setting: Setting, sharing: Sharing | None) -> None:
+    def __init__(self, pool: ComputePool, limit: int | None, setting: Setting, sharing: Sharing | None) -> None:
         self._pool = pool
         self._number = next(_numbers)
         self._sharing = sharing
@@ -73,15 +75,18 @@ class Sender:
         self._flying: set[Sent] = set()
         self._ended: queue.SimpleQueue[Sent | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._aborted = False
 
     def send(self, calls: Sequence[Call], callback: Callable[[Sent], None]) -> Sent:
         """Have the calls run as one batch. What keeps it from being sent is its outcome, and is not raised here."""
         sent = Sent(calls, callback)
         with self._lock:
+            if self._aborted:  # joblib had not heard of it yet, and has no use for the outcome
+                return sent
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="skyward-joblib", daemon=True)
                 self._thread.start()
-            if len(self._flying) >= self._limit * 2:
+            if self._limit is not None and len(self._flying) >= self._limit:
                 self._waiting.append(sent)
                 return sent
             self._flying.add(sent)
@@ -89,20 +94,24 @@ class Sender:
         return sent
 
     def _dispatch(self, sent: Sent) -> None:
+        name = _name(sent.calls[0][0])
         try:
-            function = self._function(sent.calls)
+            function = self._function(name, sent.calls)
             pending = PendingCompute(function, (self._versions, self._number, sent.calls))
             pending.sharing = self._sharing
             sent.future = self._pool.submit(pending)
+        except SerializationError as error:
+            sent.future = _failed(not_sent(error, name))
         except Exception as error:  # noqa: BLE001  joblib waits for a callback, and looks for the error there
-            sent.future = concurrent.futures.Future()
-            sent.future.set_exception(error)
+            sent.future = _failed(error)
         sent.calls = ()
         sent.future.add_done_callback(lambda _: self._landed(sent))
+        if self._aborted:  # meanwhile, on another thread, which did not see this future
+            _stop(sent.future)
 
-    def _function(self, calls: Sequence[Call]) -> ComputeFunction[..., Ran]:
+    def _function(self, name: str, calls: Sequence[Call]) -> ComputeFunction[..., Ran]:
         """What is sent for a batch. There is one for each name, so that events tell the functions apart."""
-        name, retry = _name(calls[0][0]), min(_retries(call[0]) for call in calls)
+        retry = min(_retries(call[0]) for call in calls)
         known = self._functions.get((name, retry))
         if known is None:
             known = self._functions[name, retry] = ComputeFunction(Batch(name, self._setting), retry)
@@ -130,29 +139,44 @@ class Sender:
     def abort(self) -> None:
         """Stop all that was sent, and wait until it has stopped. No callback comes any more for it."""
         with self._lock:
+            self._aborted = True
             self._waiting.clear()
             flying = list(self._flying)
-        futures = []
         for sent in flying:
             sent.unwanted = True
-            future: Any = sent.future
-            if future is not None:
-                interrupt = getattr(future, "interrupt", future.cancel)
-                interrupt()
-                futures.append(future)
+        futures = [sent.future for sent in flying if sent.future is not None]
+        for future in futures:
+            _stop(future)
         if threading.current_thread() is not self._thread:
             concurrent.futures.wait(futures, timeout=_LAST_PATIENCE)
+
+    def forget(self) -> None:
+        """Look at arrays anew: they may not be what they were."""
+        if self._sharing is not None:
+            self._sharing.forget()
 
     def close(self) -> None:
         """End the thread of the callbacks once it has nothing left to do."""
         self._ended.put(None)
 
 
-def _keep_remote_traceback(error: BaseException) -> None:
+def _stop(future: Any) -> None:
+    """Drop what waits, and interrupt what runs."""
+    future.interrupt() if hasattr(future, "interrupt") else future.cancel()
+
+
+def _failed(error: Exception) -> concurrent.futures.Future[Ran]:
+    future: concurrent.futures.Future[Ran] = concurrent.futures.Future()
+    future.set_exception(error)
+    return future
+
+
+def _with_remote_traceback(error: BaseException) -> BaseException:
     """Note on an error where it was raised on the node: joblib takes the traceback off that says so."""
     if error.__traceback__ is not None:
         lines = "".join(traceback.format_tb(error.__traceback__)).rstrip()
         error.add_note(f"Traceback on the node (most recent call last):\n{lines}")
+    return error
 
 
 def _name(function: object) -> str:

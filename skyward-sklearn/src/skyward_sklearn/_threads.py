@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from attrs import frozen
 
@@ -20,6 +23,11 @@ VARIABLES = (
 )
 """What native libraries read when they are loaded; those that joblib sets for its own workers."""
 _CORES = "LOKY_MAX_CPU_COUNT"  # what joblib.cpu_count() reports at most, and so what n_jobs=-1 means inside a task
+_QUOTAS = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+"""Where Linux says how much of the cores' time a container has, in microseconds of a period: new and old."""
 
 
 @frozen
@@ -70,17 +78,24 @@ def limit(limits: Limits) -> None:
 
 
 def _cores() -> int:
-    """The cores that this machine lets us use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The cores that this machine lets us use, and a container's share of its time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for path in _QUOTAS:
+        with suppress(OSError, ValueError):
+            words = [word for each in path for word in Path(each).read_text().split()]
+            quota, period = map(int, words)  # no number where there is no limit
+            if quota > 0:
+                return min(cores, math.ceil(quota / period))
+    return cores
 
 
 def _slots() -> int:
-    """The slots of this node."""
+    """The slots that this machine is shared by: the node's, or those of all nodes where they are on one machine."""
     import skyward
 
-    return skyward.instance_info().workers_per_node
+    here = skyward.instance_info()
+    together = here.head_addr.startswith("127.")  # which only nodes on the same machine could reach
+    return here.workers_per_node * (here.total_nodes if together else 1)
 
 
 def _limit_loaded(found: Mapping[str, str]) -> None:
