@@ -22,6 +22,8 @@ __all__ = ["Shared", "Sharing"]
 _ABOVE = 1 << 20
 _STRONG = 4
 """Memory whose end nobody tells of (``bytes``) is kept alive for as long as its digest is remembered: of so many."""
+_TIMES = "mM"
+"""The kinds of dtypes of numpy that no buffer can have: time differences and dates."""
 
 type _Key = tuple[int, int]
 """Where the memory is, and its bytes."""
@@ -132,8 +134,8 @@ class Sharing:
     def in_one_piece(self, value: object) -> Any:
         """An array of plain numpy with the content of ``value``, if that is an array that pickle would copy as a whole.
 
-        Such are the memory-mapped ones, and parts of arrays whose rows are not next to each other. A copy is kept for
-        as long as ``value`` lives.
+        Such are the memory-mapped ones, those of times, and parts of arrays whose rows are not next to each other, of
+        which a copy is made, and kept for as long as ``value`` lives.
         """
         numpy = sys.modules.get("numpy")
         kind = type(value)
@@ -143,7 +145,7 @@ class Sharing:
         if array.nbytes < self.above or array.dtype.hasobject:
             return None
         if array.flags.forc:
-            return None if kind is numpy.ndarray else array.view(numpy.ndarray)
+            return None if kind is numpy.ndarray and array.dtype.kind not in _TIMES else array.view(numpy.ndarray)
         with self._lock:
             known = self._copies.get(id(value))
             if known is None or known[0]() is not value:
@@ -193,6 +195,8 @@ class _Pickler(Pickler):
         if array is None:
             return super().reducer_override(obj)
         self.last = obj
+        if array.dtype.kind in _TIMES:
+            return type(array).view, (array.view("i8"), array.dtype)
         return array.__reduce_ex__(PROTOCOL)
 
 
