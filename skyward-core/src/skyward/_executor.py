@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from skyward.computation import PendingCompute
 from skyward.function import ComputeFunction
@@ -101,13 +101,25 @@ class PoolExecutor(concurrent.futures.Executor):
         """How many tasks run at a time; the name is what other libraries look for on an executor."""
         return self._pool.nodes * self._pool.concurrency
 
-    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
+    def _ensure(self) -> None:
+        """Have the pool ready, which is its owner's to do."""
+
+    @overload
+    def submit[**P, T](
+        self, fn: ComputeFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[T]: ...
+    @overload
+    def submit[**P, T](
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[T]: ...
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
         """Start ``fn(*args, **kwargs)`` on a node and return its future.
 
         Raises:
             RuntimeError: the executor was shut down.
             SerializationError: the function or an argument cannot be pickled; nothing was sent.
         """
+        self._ensure()
         self._work.begin()
         try:
             future = self._pool.submit(PendingCompute(self._compute_function(fn), args, kwargs))
@@ -117,6 +129,16 @@ class PoolExecutor(concurrent.futures.Executor):
         self._work.add(future)
         return future
 
+    @overload
+    def map[T](
+        self,
+        fn: ComputeFunction[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]: ...
+    @overload
     def map[T](
         self,
         fn: Callable[..., T],
@@ -124,7 +146,15 @@ class PoolExecutor(concurrent.futures.Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
-    ) -> Iterator[T]:
+    ) -> Iterator[T]: ...
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
         """Start ``fn`` with each row of the iterables, and return an iterator over the results in order.
 
         Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import concurrent.futures
 import sys
 import threading
 import weakref
@@ -70,11 +69,6 @@ class Executor(PoolExecutor):
             with shield:
                 self._pool._open()  # not its block: the current pool stays what it was
                 self._life = _Life(self, self._pool, self._work)
-
-    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
-        """As of :class:`PoolExecutor`; provisions the machines first when that has not happened yet."""
-        self._ensure()
-        return super().submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 -- as the base has it
         """As of ``concurrent.futures``, and then end the machines; without ``wait`` that happens in the background.
