@@ -55,8 +55,13 @@ class Slot:
         self.path = path
         self.listener = listen(str(path))
         self.applied: list[int] = []
-        self.channel = Channel(self.listener, TOKEN, lambda: {"generation": 1}, lambda f: self.applied.append(f.kind))
+        self.channel = Channel(self.listener, TOKEN, lambda: {"generation": 1}, self._apply)
         self.peers: list[Peer] = []
+
+    def _apply(self, frame: Frame) -> bool:
+        """Whether it brings what the task lacks that is held back."""
+        self.applied.append(frame.kind)
+        return frame.kind == Kind.LOOK
 
     def connect(self) -> Peer:
         self.peers.append(Peer(self.path))
@@ -271,3 +276,60 @@ def test_a_client_that_has_gone_kills_nobody_by_sigpipe(slot: Slot) -> None:
     finally:
         signal.signal(signal.SIGPIPE, before)
     assert len(slot.channel._output) == 3
+
+
+# tasks that are held back
+
+
+def hold_back(slot: Slot, peer: Peer, frame: Frame) -> None:
+    slot.channel.hold_back(frame, encode(Kind.WANT, head="what it lacks"))
+    assert peer.heads(1) == ["what it lacks"]
+
+
+def held_back(slot: Slot) -> Peer:
+    """A client whose first task lacks something, and has asked for it."""
+    waiting = slot.receive()
+    peer = slot.connect()
+    peer.send(Kind.RESUME, (0, 0))
+    task(peer, 1)
+    frame = waiting()
+    peer.heads(1)
+    hold_back(slot, peer, frame)
+    return peer
+
+
+def test_a_task_that_is_held_back_keeps_its_place_and_lets_all_else_through(slot: Slot) -> None:
+    peer = held_back(slot)
+    waiting = slot.receive()
+    task(peer, 2)
+    frame = waiting()
+    assert frame.number == 1, "with each task behind it, it is looked at again"
+    hold_back(slot, peer, frame)
+    waiting = slot.receive()
+    peer.send(Kind.SHARE)
+    peer.send(Kind.FUNCTION, ("f",))
+    peer.send(Kind.LOOK)
+    assert waiting().number == 1
+    assert slot.applied == [Kind.SHARE, Kind.FUNCTION, Kind.LOOK]
+    assert slot.receive()().number == 2
+
+
+def test_a_task_that_is_held_back_is_forgotten_with_its_connection(slot: Slot) -> None:
+    held_back(slot).close()
+    waiting = slot.receive()
+    again = slot.connect()
+    again.send(Kind.RESUME, (0, 0))
+    task(again, 7)
+    assert waiting().number == 7
+
+
+def test_what_is_asked_for_before_the_client_has_resumed_is_not_sent(slot: Slot) -> None:
+    slot.connect()
+    slot.channel.send_output(line)  # accepts it
+    slot.channel.tell(encode(Kind.WANT, head="what it lacks"))
+    waiting = slot.receive()
+    peer = slot.peers[-1]
+    peer.send(Kind.RESUME, (0, 0))
+    task(peer)
+    waiting()
+    assert peer.heads(2)[1] == "line 1"

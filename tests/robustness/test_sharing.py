@@ -343,6 +343,34 @@ def test_slots_that_want_what_another_one_is_being_sent_wait_for_it(small: Calla
         relay.close()
 
 
+def test_a_call_that_waits_for_what_another_slot_is_sent_can_be_cancelled_at_once(
+    small: Callable[..., sky.ComputePool],
+) -> None:
+    gate = Gate(2 * MIB)
+    relay = Holding(gate)
+    array, sharing = fresh(), Sharing()
+    ends = threading.Semaphore(0)
+
+    async def give_up(pool: sky.ComputePool) -> None:
+        running = [asyncio.create_task(pool.arun(shared(look(array, number), sharing))) for number in range(2)]
+        assert await asyncio.to_thread(gate.reached.wait, PATIENCE)
+        for each in running:
+            each.cancel()
+        assert await asyncio.to_thread(ends.acquire, timeout=PATIENCE), "the one that is sent nothing has ended"
+        gate.opened.set()
+        assert await asyncio.to_thread(ends.acquire, timeout=PATIENCE)
+        await asyncio.wait(running)
+
+    try:
+        with small(provider=Failing(relay=relay), concurrency=2) as pool:
+            pool.on(sky.TaskCompleted, lambda _: ends.release())
+            asyncio.run(give_up(pool))
+            assert (shared(look(array, 2), sharing) >> pool)[2] == digest_of(array)
+    finally:
+        gate.opened.set()
+        relay.close()
+
+
 def test_over_ssh_it_is_sent_once_more_where_the_connection_is_cut_meanwhile(behind: Any) -> None:
     @sky.compute
     def length(data: bytes, number: int) -> tuple[int, int]:
