@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -235,3 +237,53 @@ def test_an_example_in_main_sends_the_module_beside_it_along(package: Path, tmp_
     done = run(str(path))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == 3
+
+
+# ---- joblib and scikit-learn -----------------------------------------------------------------------------------------
+
+
+def run_with_plugins(*command: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if name != "SKYWARD_DISABLE_PLUGINS"}
+    return subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+
+
+def test_joblib_draws_the_same_picture_on_nodes_as_here(example: Callable[[str], Any]) -> None:
+    joblib_map = example("joblib_map")
+    done = run_with_plugins("examples/joblib_map.py", "--depth", "300", "--display", "quiet")
+    assert done.returncode == 0, done.stderr
+    *picture, summary, added = done.stdout.splitlines()
+    assert picture == [joblib_map.row(number, 300).text for number in range(joblib_map.HEIGHT)]
+    assert summary.startswith(f"{joblib_map.HEIGHT} rows by ")
+    assert added.startswith("Added up, the rows took ")
+
+
+@pytest.mark.slow
+def test_a_grid_search_shows_its_progress_the_best_of_each_family_and_a_picture(
+    example: Callable[[str], Any], tmp_path: Path
+) -> None:
+    from sklearn.model_selection import ParameterGrid
+
+    grid_search = example("grid_search")
+    candidates = len(ParameterGrid(grid_search.search().param_grid))
+    fits = grid_search.FOLDS * candidates
+    picture = tmp_path / "scores.png"
+    done = run_with_plugins("examples/grid_search.py", "--picture", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert f"{fits}/{fits}" in done.stderr
+    assert f"{candidates} candidates, {grid_search.FOLDS} folds" in done.stdout
+    for family in grid_search.FAMILIES.values():
+        assert f"  {family}: " in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_a_progress_bar_moves_with_each_fit_and_with_nothing_else(example: Callable[[str], Any]) -> None:
+    fits = example("grid_search").Fits(3)
+    line = sky.LogLine(0, "local-1", "[CV 1/3] END ...C=1;, score=0.968 total time=   0.1s", 0.0, "stdout", 1, 0)
+    for text in (line.line, "Fitting 3 folds for each of 1 candidates", line.line, "[CV 2/3] START", "warning: ..."):
+        fits(evolve(line, line=text))
+    [task] = fits.bar.tasks
+    assert (task.completed, task.total) == (2, 3)
+    fits.all_done()
+    assert task.finished
