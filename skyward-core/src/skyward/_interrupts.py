@@ -16,7 +16,7 @@ from types import FrameType, TracebackType
 
 from skyward import _wakeup
 
-__all__ = ["hold", "install", "release", "shield"]
+__all__ = ["hold", "install", "release", "shield", "told_to_end"]
 
 
 class Shield:
@@ -89,6 +89,7 @@ class Shield:
 shield = Shield()
 _lock = threading.Lock()
 _pools = 0
+_told_to_end = False
 
 
 def install() -> None:
@@ -128,6 +129,11 @@ def release() -> None:
     _uninstall()
 
 
+def told_to_end() -> bool:
+    """Whether SIGTERM has ended this program, or is about to, by its ``SystemExit``."""
+    return _told_to_end
+
+
 def _uninstall() -> None:
     if signal.getsignal(signal.SIGTERM) is _handle:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -156,6 +162,8 @@ def _raise(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
         signal.default_int_handler(number, frame)
     if _pools:
+        global _told_to_end
+        _told_to_end = True
         raise SystemExit(128 + number)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

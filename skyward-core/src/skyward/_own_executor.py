@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self, Unpack
 
-from skyward import _guards
+from skyward import _guards, _interrupts
 from skyward._executor import PoolExecutor, Work
 from skyward._interrupts import shield
 from skyward._pool import ComputePool
@@ -30,7 +30,8 @@ class Executor(PoolExecutor):
     first ``submit`` without one. Its pool does not become the current one.
 
     The machines end with ``shutdown``. An executor that is dropped without it, or is there when the program ends, waits
-    for its futures and then ends them too; where an error has ended the program, what has not begun is dropped.
+    for its futures and then ends them too. Where an error has left the block or ended the program, what has not begun
+    is dropped; after Ctrl-C or SIGTERM what runs is cut off as well.
     """
 
     def __init__(self, provider: ProviderLike | None = None, **parameters: Unpack[PoolParameters]) -> None:
@@ -46,8 +47,14 @@ class Executor(PoolExecutor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        """Wait for the futures, then end the machines. After an error, what waits is dropped."""
-        self.shutdown(wait=True, cancel_futures=kind is not None)
+        """Wait for the futures, then end the machines. After an error, what waits is dropped; after Ctrl-C all is."""
+        if _is_urgent(error):
+            with self._entering:
+                self._work.shutdown(wait=False, cancel_futures=True)
+                if self._life is not None:
+                    self._life.end()
+        else:
+            self.shutdown(wait=True, cancel_futures=kind is not None)
         return False
 
     def _settled(self) -> bool:
@@ -111,13 +118,19 @@ class _Life:
 
     def _exit(self) -> None:
         """The program ends. In an interactive one the last error was answered, and does not count."""
-        self._finish(cancel_futures=getattr(sys, "last_exc", None) is not None and not hasattr(sys, "ps1"))
+        error = None if hasattr(sys, "ps1") else getattr(sys, "last_exc", None)
+        self._finish(wait=not _is_urgent(error), cancel_futures=error is not None or _interrupts.told_to_end())
 
-    def _finish(self, *, cancel_futures: bool = False) -> None:
+    def _finish(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
         try:
-            self._work.shutdown(wait=True, cancel_futures=cancel_futures)
+            self._work.shutdown(wait=wait, cancel_futures=cancel_futures)
         finally:
             self.end()
+
+
+def _is_urgent(error: BaseException | None) -> bool:
+    """Whether somebody wants the program to end now, by Ctrl-C or SIGTERM."""
+    return isinstance(error, KeyboardInterrupt) or _interrupts.told_to_end()
 
 
 def _in_background(function: Callable[[], None]) -> None:
