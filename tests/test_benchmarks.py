@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -32,6 +33,26 @@ def test_a_closure_is_sent_once_to_each_slot_however_often_it_is_called() -> Non
     sent = [float(number) for number in re.findall(r"^\| skyward.* (\d+\.\d+) \|$", done.stdout, re.MULTILINE)]
     assert len(sent) == 2
     assert all(1.0 <= copies < 1.01 for copies in sent)
+
+
+SEARCH = """
+import numpy as np
+from benchmarks.joblib import Wide
+for fits in (3, 24):
+    search = Wide(fits, np.random.default_rng(fits).random((500, 4000)), [])
+    assert search.here() > 0
+    print(*search.sent)
+"""
+
+
+@pytest.mark.slow
+def test_an_array_of_a_search_is_sent_once_to_each_slot_however_many_fits_there_are() -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "SKYWARD_DISABLE_PLUGINS"}
+    command = [sys.executable, "-c", SEARCH]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(1.0 <= float(copies) < 1.1 for copies in done.stdout.split())
+    assert len(done.stdout.split()) == 2
 
 
 def test_a_benchmark_that_does_not_exist_is_refused_with_the_names_of_those_that_do() -> None:
