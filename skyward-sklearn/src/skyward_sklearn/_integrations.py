@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from attrs import frozen
 
@@ -32,6 +32,8 @@ class Joblib:
     """
 
     joblib_version: str | None = None
+
+    name: ClassVar = "joblib"
 
     @overload
     def __call__(self, /, *, joblib_version: str | None = None) -> Joblib: ...
@@ -85,6 +87,8 @@ class Sklearn:
     """
 
     sklearn_version: str | None = None
+
+    name: ClassVar = "sklearn"
 
     @overload
     def __call__(self, /, *, sklearn_version: str | None = None) -> Sklearn: ...
