@@ -15,8 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from skyward.worker.page import Page
-
 __all__ = ["ImportsAhead"]
 
 _LOOK_EVERY = 0.02
@@ -30,14 +28,11 @@ class ImportsAhead:
 
     What they write to the descriptors 1 and 2 goes nowhere; what goes to Python's own streams is the slot's to drop.
 
-    Args:
-        names: of the modules.
-        page: tells the supervisor that a process which dies now has died of an import.
+    ``names`` are those of the modules.
     """
 
-    def __init__(self, names: Sequence[str], page: Page) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._page = page
         self._begun = False
         self._over = threading.Event()
         self._outputs: list[tuple[int, int]] = []  # descriptors, and where they led before
@@ -48,7 +43,6 @@ class ImportsAhead:
         if self._begun:
             return
         self._begun = True
-        self._page.importing = True
         self._silence()
         threading.Thread(target=self._work, name="skyward-imports", daemon=True).start()
 
@@ -84,5 +78,4 @@ class ImportsAhead:
                 os.dup2(before, descriptor)
                 os.close(before)
             self._outputs.clear()
-            self._page.importing = False
             self._over.set()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 __all__ = ["Page"]
 
-_STARTED, _RUNNING, _TASK, _CANCELLED, _RAW, _FLUSH, _RAW_LINES, _IMPORTING = (8 * i for i in range(8))
+_STARTED, _RUNNING, _TASK, _CANCELLED, _RAW, _FLUSH, _RAW_LINES = (8 * i for i in range(7))
 _RECALLED = 64
 _REMEMBERED = (4096 - _RECALLED) // 8
 """Tasks taken back that the page remembers, each at the place that its sequence has modulo this number."""
@@ -81,15 +81,6 @@ class Page:
     @flush.setter
     def flush(self, value: bool) -> None:
         self._memory[_FLUSH] = value
-
-    @property
-    def importing(self) -> bool:
-        """Whether the slot imports what its tasks will need."""
-        return self._memory[_IMPORTING] != 0
-
-    @importing.setter
-    def importing(self, value: bool) -> None:
-        self._memory[_IMPORTING] = value
 
     @property
     def raw_lines(self) -> int:

@@ -70,7 +70,7 @@ class Slot:
         self._functions: dict[bytes, SimpleNamespace] = {}
         self._bundles: set[bytes] = set()
         self._interrupts = Interrupts(page)
-        self._imports = ImportsAhead(preload, page) if preload else None
+        self._imports = ImportsAhead(preload) if preload else None
         begin = None if self._imports is None else self._imports.begin  # once a client has been told that we are here
         self._channel = Channel(listener, token, self._holdings, self._apply, begin)
         self._streams = (NodeStream(self._emit_line, "stdout", 1), NodeStream(self._emit_line, "stderr", 2))

@@ -113,8 +113,8 @@ class SlotProcess:
         self.failed_starts = self.failed_starts + 1 if early else 0
         self.page.finish()
         self.page.raw = self.page.flush = False
-        if self.page.importing:  # what kills a process is not imported for its tasks, but by those that need it
-            self._preload, self.page.importing = (), False
+        if self.page.started == started:  # what may have killed it is not imported ahead, but by the tasks that need it
+            self._preload = ()
         self.pid = 0
         self._drain_backlog()
         return facts
