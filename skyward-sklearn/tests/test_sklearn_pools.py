@@ -40,7 +40,7 @@ def plain() -> Iterator[sky.ComputePool]:
         yield pool
 
 
-class Located(ClassifierMixin, BaseEstimator):
+class Located(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Scores with the process that fitted it."""
 
     def __init__(self, number: int = 0) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import joblib as real_joblib
 import numpy as np
 import pytest
-import scipy
 import sklearn as real_sklearn
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from skyward_sklearn._versions import DISTRIBUTIONS, Versions
 PINS = {
     "joblib": f"joblib=={real_joblib.__version__}",
     "numpy": f"numpy=={np.__version__}",
-    "scipy": f"scipy=={scipy.__version__}",
+    "scipy": f"scipy=={import_module('scipy').__version__}",
     "scikit-learn": f"scikit-learn=={real_sklearn.__version__}",
 }
 
@@ -134,7 +135,7 @@ def test_a_pin_of_the_image_is_refused_exactly_when_it_is_not_the_clients(name: 
 def test_without_scikit_learn_on_the_client_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if name == "scikit-learn":
-            raise _pins.PackageNotFoundError(name)
+            raise PackageNotFoundError(name)
         return "1.6.0"
 
     monkeypatch.setattr(_pins, "version", version)
