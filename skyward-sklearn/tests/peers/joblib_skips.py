@@ -1,0 +1,87 @@
+"""Which of joblib's own tests of loky do not hold for a pool, and why. Names that no test has make the run fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["SKIPS", "Skip"]
+
+
+class Skip(NamedTuple):
+    """Tests by their names, with or without the brackets of their parameters.
+
+    ``since`` is the first version of joblib that has them.
+    """
+
+    reason: str
+    names: tuple[str, ...]
+    since: str = "1.4.2"
+
+    def here(self, version: str) -> Iterator[tuple[str, str]]:
+        """The names with the reason, where this version has them."""
+        if _numbers(version) >= _numbers(self.since):
+            yield from ((name, self.reason) for name in self.names)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")[:3] if part.isdecimal()]
+
+
+GENERATORS = ("generator", "generator_unordered")
+
+SKIPS = (
+    Skip(
+        "compares the cores of this machine, for joblib's threads, with the slots of the pool",
+        (
+            "test_effective_n_jobs_None[negative-int-parallel_config]",
+            "test_effective_n_jobs_None[negative-int-parallel_backend]",
+        ),
+    ),
+    Skip(
+        "loky refuses to run below threads, where it would fork; a pool runs there as anywhere",
+        ("test_nested_parallel_warnings[threading-loky-True]",),
+    ),
+    Skip(
+        "a KeyboardInterrupt that a task raises by itself arrives as TaskError, so that it does not pass for Ctrl-C",
+        ("test_error_capture[loky]",),
+    ),
+    Skip(
+        "arrays are mapped from a file of the slot's, and read-only, but no instances of numpy.memmap",
+        (
+            "test_auto_memmap_on_arrays_from_generator[loky]",
+            "test_memmapping_leaks[loky]",
+            "test_memmap_returned_as_regular_array[loky]",
+        ),
+    ),
+    Skip(
+        "refused: tasks on other machines cannot write into the client's arrays",
+        ("test_numpy_arrays_use_different_memory[r+]", "test_numpy_arrays_use_different_memory[w+]"),
+    ),
+    Skip(
+        "expects loky to fail when another generator is dropped, which shuts its one executor down; a pool goes on",
+        tuple(
+            f"test_multiple_generator_call_separated_gc[{one}-{two}-loky-True]"
+            for one in GENERATORS
+            for two in GENERATORS
+        ),
+    ),
+    Skip(
+        "looks for what loky's processes log when they start",
+        ("test_parallel_with_interactively_defined_bound_method_loky",),
+    ),
+    Skip(
+        "has workers talk to a process of multiprocessing.Manager, which admits the client's own children only",
+        ("test_dispatch_multiprocessing[loky]",),
+    ),
+    Skip(
+        "has workers talk to a process of multiprocessing.Manager, which admits the client's own children only",
+        (
+            "test_initializer_context",
+            "test_initializer_parallel",
+            "test_initializer_reused",
+            "test_initializer_not_reused",
+        ),
+        since="1.5.0",
+    ),
+)
