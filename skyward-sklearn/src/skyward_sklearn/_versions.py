@@ -69,7 +69,7 @@ def _demanded(expected: Expected) -> Versions:
     """
     other = _others(expected)
     if other:
-        from skyward.errors import ConfigurationError
+        from skyward import ConfigurationError
 
         raise ConfigurationError(other)
     return Versions(expected)
