@@ -8,6 +8,7 @@ import gc
 import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -50,12 +51,27 @@ def lines(program: subprocess.Popen[str], until: str) -> list[str]:
     raise AssertionError(f"the program ended after {found}, and said {program.stderr and program.stderr.read()}")
 
 
+@pytest.fixture(scope="module")
+def provider() -> sky.Local:
+    """How an executor ends is the same for all providers; these nodes see the files of this machine."""
+    return sky.Local()
+
+
+@pytest.fixture(scope="module")
+def provider_source() -> str:
+    return "sky.Local()"
+
+
 @pytest.fixture
-def mark(provider: Any, tmp_path: Any) -> Any:
-    """A file for which ``work`` waits; a Local node sees it."""
-    if not isinstance(provider, sky.Local):
-        pytest.skip("the node does not see this machine's files")
+def mark(tmp_path: Any) -> Any:
+    """A file for which ``work`` waits."""
     return tmp_path / "mark"
+
+
+@pytest.fixture(scope="module")
+def executor(provider: Any) -> Iterator[sky.Executor]:
+    with sky.Executor(provider, display="quiet") as executor:
+        yield executor
 
 
 def test_a_program_that_ends_without_shutdown_waits_for_its_work_and_ends_the_machines(start: Any, mark: Any) -> None:
@@ -233,7 +249,7 @@ def test_shutdown_waits_for_a_call_that_is_being_submitted(provider: Any) -> Non
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
         executor = sky.Executor(provider, display="quiet")
         with executor:
-            submitted = threads.submit(executor.submit, abs, Slow())
+            submitted = threads.submit(lambda: executor.submit(str, Slow()))
             assert pickling.wait(60)
             shutting = threads.submit(executor.shutdown)
             with pytest.raises(RuntimeError, match="after shutdown"):
@@ -241,7 +257,7 @@ def test_shutdown_waits_for_a_call_that_is_being_submitted(provider: Any) -> Non
                     executor.submit(abs, 1).result(60)
             pickled.set()
             shutting.result(60)
-        assert submitted.result(60).result(60) == 5
+        assert submitted.result(60).result(60) == "5"
 
 
 def test_a_shutdown_while_the_machines_are_provisioned_ends_them(provider: Any, recorder: Any) -> None:
@@ -265,26 +281,26 @@ def test_a_shutdown_while_the_machines_are_provisioned_ends_them(provider: Any, 
 
 
 def test_a_callback_that_leaves_by_sys_exit_does_not_keep_other_futures_from_ending(
-    pool: sky.ComputePool, caplog: pytest.LogCaptureFixture
+    executor: sky.Executor,
 ) -> None:
     def leave(_: object) -> None:
         raise SystemExit(3)
 
-    with pool.executor() as executor:
-        executor.submit(abs, -1).add_done_callback(leave)
-        assert executor.submit(abs, -2).result(60) == 2
-        assert executor.submit(abs, -3).result(60) == 3
+    executor.submit(abs, -1).add_done_callback(leave)
+    assert executor.submit(abs, -2).result(60) == 2
+    assert executor.submit(abs, -3).result(60) == 3
 
 
-def test_a_result_that_leaves_by_sys_exit_when_it_is_unpickled_is_an_error_of_its_future(pool: sky.ComputePool) -> None:
+def test_a_result_that_leaves_by_sys_exit_when_it_is_unpickled_is_an_error_of_its_future(
+    executor: sky.Executor,
+) -> None:
     class Leaving:
         def __reduce__(self) -> tuple[Any, ...]:
             import sys
 
             return sys.exit, (3,)
 
-    with pool.executor() as executor:
-        error = executor.submit(lambda: Leaving()).exception(60)
-        assert isinstance(error, sky.SerializationError)
-        assert "cannot be unpickled on the client: it raised SystemExit(3)" in str(error)
-        assert executor.submit(abs, -2).result(60) == 2
+    error = executor.submit(lambda: Leaving()).exception(60)
+    assert isinstance(error, sky.SerializationError)
+    assert "cannot be unpickled on the client: it raised SystemExit(3)" in str(error)
+    assert executor.submit(abs, -2).result(60) == 2

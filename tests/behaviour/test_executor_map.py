@@ -44,9 +44,7 @@ def test_calls_of_a_chunk_run_together_and_chunks_apart(executor: Any) -> None:
     def task() -> int:
         from skyward.worker import context
 
-        assert context.current is not None
-        assert context.current.task_id is not None
-        return context.current.task_id
+        return int(getattr(context.current, "task_id"))  # noqa: B009 -- it is there, on a node
 
     tasks = list(executor.map(lambda _: task(), range(10), chunksize=4))
     assert [len(list(group)) for _, group in itertools.groupby(tasks)] == [4, 4, 2]
@@ -133,8 +131,8 @@ def test_sizes_that_cannot_work_are_refused_before_anything_runs(
 
 
 @pytest.mark.parametrize("chunksize", [1, 2])
-def test_when_the_time_is_over_what_waits_is_dropped(provider: Any, endless: Any, chunksize: int) -> None:
-    with sky.ComputePool(provider, display="quiet") as pool:
+def test_when_the_time_is_over_what_waits_is_dropped(endless: Any, chunksize: int) -> None:
+    with sky.ComputePool(display="quiet") as pool:
         executor = pool.executor()
         seen = _watch(executor)
         results = executor.map(endless, range(6 * chunksize), chunksize=chunksize, timeout=0)
@@ -143,7 +141,7 @@ def test_when_the_time_is_over_what_waits_is_dropped(provider: Any, endless: Any
         assert [future.cancelled() for future in seen] == [False, True, True, True, True, True]
 
 
-def test_an_iterator_that_is_dropped_half_way_drops_what_waits(provider: Any, endless: Any) -> None:
+def test_an_iterator_that_is_dropped_half_way_drops_what_waits(endless: Any) -> None:
     def first(x: int) -> int:
         if x:
             import threading
@@ -151,7 +149,7 @@ def test_an_iterator_that_is_dropped_half_way_drops_what_waits(provider: Any, en
             threading.Event().wait()
         return x
 
-    with sky.ComputePool(provider, display="quiet") as pool:
+    with sky.ComputePool(display="quiet") as pool:
         executor = pool.executor()
         seen = _watch(executor)
         for result in executor.map(first, range(6)):
@@ -160,10 +158,10 @@ def test_an_iterator_that_is_dropped_half_way_drops_what_waits(provider: Any, en
         assert all(future.cancelled() for future in seen[3:])
 
 
-def test_an_argument_that_cannot_be_pickled_drops_the_calls_before_it(provider: Any, endless: Any) -> None:
+def test_an_argument_that_cannot_be_pickled_drops_the_calls_before_it(endless: Any) -> None:
     import threading
 
-    with sky.ComputePool(provider, display="quiet") as pool:
+    with sky.ComputePool(display="quiet") as pool:
         executor = pool.executor()
         seen = _watch(executor)
         with pytest.raises(sky.SerializationError):
