@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from typing import Any
 
 import pytest
 
@@ -40,9 +41,57 @@ def test_each_plugin_of_a_pool_is_put_around_every_function_in_the_order_given()
         assert shout("hush") >> pool == "please, HUSH HUSH"
 
 
-def test_a_plugin_that_cannot_be_applied_is_refused_before_anything_starts() -> None:
-    with pytest.raises(sky.ConfigurationError, match=r"plugins has 'torch'; give integrations"):
-        sky.ComputePool(plugins=["torch"])  # type: ignore[list-item]
+class Loud:
+    """An integration with settings, and a factory of another one of its kind."""
+
+    def __init__(self, mark: str = "!") -> None:
+        self.mark = mark
+
+    def __call__(self, function: Any = None, /, *, mark: str = "?") -> Any:
+        if function is None:
+            return Loud(mark)
+        inner, mark = function.fn, self.mark
+        return sky.ComputeFunction(lambda *args: f"{inner(*args)}{mark}")
+
+
+def loud(function: Any = None, *, mark: str = ".") -> Any:
+    """A factory that decorates as well when it is given a function."""
+    return Loud(mark) if function is None else Loud(mark)(function)
+
+
+def given_to_a_pool(plugin: Any) -> str:
+    options = sky.ComputePool(plugins=[plugin])._pool_options
+    applied: str = options.plugins[0](shout).fn("hush")
+    return applied
+
+
+@pytest.mark.parametrize(
+    ("plugin", "gives"),
+    [
+        (loud, "HUSH."),
+        (loud(mark="!!"), "HUSH!!"),  # an object that makes others of its kind is not asked for one: it has settings
+        (Loud("!!!"), "HUSH!!!"),
+        (politely, "please, HUSH"),
+        (lambda *functions: politely(*functions), "please, HUSH"),
+        (sky.compute, "HUSH"),
+    ],
+    ids=["uncalled", "called", "object", "decorator", "any arguments", "compute"],
+)
+def test_what_makes_an_integration_may_be_given_uncalled(plugin: Any, gives: str) -> None:
+    assert given_to_a_pool(plugin) == gives
+
+
+@pytest.mark.parametrize(
+    ("plugin", "says"),
+    [
+        ("torch", r"plugins has 'torch'; give integrations"),
+        (Loud, r"plugins has the class Loud; call it: Loud\(\)"),
+        (lambda: None, r"plugins has <function .*, which makes None; give integrations, which can be called"),
+    ],
+)
+def test_a_plugin_that_cannot_be_applied_is_refused_before_anything_starts(plugin: Any, says: str) -> None:
+    with pytest.raises(sky.ConfigurationError, match=says):
+        sky.ComputePool(plugins=[plugin])
 
 
 def test_a_volume_that_the_provider_cannot_mount_is_refused_before_anything_starts() -> None:

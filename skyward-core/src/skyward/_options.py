@@ -300,10 +300,11 @@ def _integration(plugin: Integration) -> Integration:
 
 
 def _takes_nothing(plugin: Callable[..., object]) -> bool:
-    """Whether it can be called without arguments, as an integration cannot, which needs a function."""
-    from skyward.spi.integration import Supplying, Surrounding
+    """Whether it is a function that can be called without arguments, as an integration cannot, which needs a function.
 
-    if isinstance(plugin, (Supplying, Surrounding)):
+    An object that can be called so as well has its settings already, and is an integration itself.
+    """
+    if not inspect.isroutine(plugin):
         return False
     try:
         signature = inspect.signature(plugin)
