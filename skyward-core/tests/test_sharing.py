@@ -26,16 +26,16 @@ def encode(sharing: Sharing, *args: Any) -> Payload:
 
 def names(payload: Payload) -> list[bytes]:
     assert payload.shared is not None
-    return [digest for _, digest, _ in pickle.loads(payload.shared.table)]
+    return [digest for _, digest, *_ in pickle.loads(payload.shared.table)]
 
 
 def arrived(payload: Payload) -> tuple[Any, ...]:
     """The arguments as a node gets them."""
     shared, buffers = payload.shared, list[Any](payload.buffers)
     assert shared is not None
-    for position, digest, size in pickle.loads(shared.table):
+    for position, digest, size, copied in pickle.loads(shared.table):
         assert shared.views[digest].nbytes == size
-        buffers.insert(position, bytes(shared.views[digest]))
+        buffers.insert(position, (bytearray if copied else bytes)(shared.views[digest]))
     args: tuple[Any, ...] = decode(payload.data, buffers)[0]
     return args
 
@@ -91,6 +91,29 @@ def test_an_array_is_looked_at_once_until_it_is_forgotten(hashed: list[int]) -> 
     array[0] = 1
     sharing.forget()
     assert names(encode(sharing, array)) != before
+
+
+def test_what_is_to_be_copied_is_shared_when_it_comes_again_and_may_be_written_to_and_change() -> None:
+    sharing = Sharing(4096, copied_below=ABOVE)
+    small, large = np.zeros(ABOVE // 8 - 1), np.zeros(ABOVE // 8)
+    assert len(names(encode(sharing, small, large))) == 1
+    payload = encode(sharing, small, large)
+    assert len(names(payload)) == 2
+    one, two = arrived(payload)
+    assert one.flags.writeable
+    assert not two.flags.writeable
+    small[0] = 1
+    assert len(names(encode(sharing, small))) == 0
+    assert arrived(encode(sharing, small))[0][0] == 1
+
+
+def test_of_what_is_to_be_copied_the_latest_are_known_again() -> None:
+    sharing, first = Sharing(4096, copied_below=ABOVE), np.full(600, -1)
+    encode(sharing, first)
+    for number in range(1024):
+        encode(sharing, np.full(600, number))
+    assert len(names(encode(sharing, first))) == 0
+    assert len(names(encode(sharing, first))) == 1
 
 
 def test_the_memory_of_an_array_that_has_ended_may_be_another_ones() -> None:

@@ -56,6 +56,19 @@ def test_what_has_arrived_is_mapped_read_only_from_a_file_of_this_user_alone(tmp
     assert file.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_call_writes_to_its_own_copy_where_it_gets_one(tmp_path: Path) -> None:
+    shelf = Shelf(str(tmp_path), "slot-0")
+    bring(shelf, CONTENT)
+    places = packed([Place(0, name_of(CONTENT), len(CONTENT), copied=True)])
+    for _ in range(2):
+        assert shelf.missing(places) == []
+        (part,) = shelf.merged([b"the pickle", places])
+        memory = memoryview(part)
+        assert bytes(memory) == CONTENT
+        memory[0] ^= 1
+    assert merged(shelf, CONTENT) == [CONTENT]
+
+
 def test_the_other_slots_of_the_node_find_it(tmp_path: Path) -> None:
     assert bring(Shelf(str(tmp_path), "slot-0"), CONTENT)
     assert merged(Shelf(str(tmp_path), "slot-1"), CONTENT) == [CONTENT]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Shared", "Sharing"]
 
 _ABOVE = 1 << 20
+_REMEMBERED = 1024
+"""How many of the contents below ``copied_below`` are known to have been seen: the latest."""
 _STRONG = 4
 """Memory whose end nobody tells of (``bytes``) is kept alive for as long as its digest is remembered: of so many."""
 _TIMES = "mM"
@@ -88,6 +90,9 @@ class Sharing:
         above: bytes from which the memory of an argument is shared, wherever it is inside of the arguments: numpy
             arrays, and what is made of them, such as pandas objects and sparse matrices. 1 MiB by default; no less than
             4 KiB have an effect.
+        copied_below: bytes up to which this goes by without anybody's notice: what is smaller arrives as a copy for
+            each call, which may be written to, and may be changed here between two calls, since its digest is computed
+            for each. It is shared from the second call on that has it. Default: nothing.
 
     Attributes:
         sent: bytes that were sent for the calls with this object: shared contents and the calls themselves.
@@ -96,9 +101,11 @@ class Sharing:
 
     total: ClassVar[int] = 0
 
-    def __init__(self, above: int = _ABOVE) -> None:
+    def __init__(self, above: int = _ABOVE, *, copied_below: int = 0) -> None:
         self.above = above
+        self.copied_below = copied_below
         self.sent = 0
+        self._seen: dict[bytes, None] = {}
         self._known: dict[_Key, _Known] = {}
         self._copies: dict[int, tuple[weakref.ref[Any], Any]] = {}
         self._strong: deque[_Key] = deque()
@@ -119,13 +126,28 @@ class Sharing:
         places: list[Place] = []
         views: dict[bytes, memoryview] = {}
         for position, view in enumerate(buffers):
-            if view.nbytes >= self.above:
-                digest = self._digest(view)
-                places.append(Place(position, digest, view.nbytes))
-                views[digest] = view
-            else:
+            digest = self._shared(view)
+            if digest is None:
                 rest.append(view)
+            else:
+                places.append(Place(position, digest, view.nbytes, view.nbytes < self.copied_below))
+                views[digest] = view
         return rest, Shared(self, places, views)
+
+    def _shared(self, view: memoryview) -> bytes | None:
+        """The digest of what is shared; ``None`` for what travels with its call."""
+        if view.nbytes < self.above:
+            return None
+        if view.nbytes >= self.copied_below:
+            return self._digest(view)
+        digest = blake2b(view, digest_size=DIGEST).digest()
+        with self._lock:
+            if digest in self._seen:
+                return digest
+            self._seen[digest] = None
+            if len(self._seen) > _REMEMBERED:
+                del self._seen[next(iter(self._seen))]
+        return None  # most are seen once, and sharing has a price
 
     def pickler(self, file: Any, keep: Any, seen: set[str] | None) -> _Pickler:
         """A pickler that has large arrays that are not in one piece travel as buffers too."""
@@ -142,7 +164,7 @@ class Sharing:
         if numpy is None or (kind is not numpy.ndarray and kind is not numpy.memmap):
             return None
         array: Any = value
-        if array.nbytes < self.above or array.dtype.hasobject:
+        if array.nbytes < max(self.above, self.copied_below) or array.dtype.hasobject:
             return None
         if array.flags.forc:
             return None if kind is numpy.ndarray and array.dtype.kind not in _TIMES else array.view(numpy.ndarray)

@@ -32,11 +32,15 @@ _CHANGED = (
 
 
 class Place(NamedTuple):
-    """A shared content of a call: which of the call's buffers it is, its digest, and its size in bytes."""
+    """A shared content of a call: which of the call's buffers it is, its digest, and its size in bytes.
+
+    With ``copied`` the call gets a copy of its own, which it may write to.
+    """
 
     position: int
     digest: bytes
     size: int
+    copied: bool = False
 
 
 class Held(NamedTuple):
@@ -127,7 +131,8 @@ class Shelf:
         for place in _places(buffers[-1]):
             if place.digest in self._spoilt:  # another task may bring it as it should be
                 raise Spoilt(f"an argument of {place.size} bytes {self._spoilt.pop(place.digest)}")
-            every.insert(place.position, self._maps[place.digest])
+            mapped = self._maps[place.digest]
+            every.insert(place.position, bytearray(mapped) if place.copied else mapped)
         return every
 
     def take(self, digest: bytes, offset: int, size: int, chunk: Buffer) -> bool | None:
