@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import operator
 import os
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -194,6 +197,46 @@ def test_a_progress_bar_counts_its_futures(executor: concurrent.futures.Executor
     for _ in tqdm(concurrent.futures.as_completed(futures, 60), total=10, file=shown):
         pass
     assert "10/10" in shown.getvalue()
+
+
+def test_an_argument_is_freed_on_the_node_and_here_once_its_call_is_done(
+    pool: sky.ComputePool, executor: concurrent.futures.Executor
+) -> None:
+    class Argument:
+        kept: Any = None
+
+    def keep_weakly(argument: Argument) -> None:
+        import weakref
+
+        sys.skyward_seen = weakref.ref(argument)  # type: ignore[attr-defined]
+
+    @sky.compute
+    def state() -> str:
+        seen = sys.__dict__.pop("skyward_seen", None)
+        return "was not here" if seen is None else "kept" if seen() is not None else "freed"
+
+    argument = Argument()
+    freed = threading.Event()
+    weakref.finalize(argument, freed.set)
+    future = executor.submit(keep_weakly, argument)
+    assert future.result(60) is None
+    del argument
+    assert freed.wait(60)  # although the future is kept
+    assert sorted(state() @ pool) == ["freed", "was not here"]
+
+
+def test_functions_that_are_submitted_once_are_not_kept(executor: concurrent.futures.Executor) -> None:
+    freed: list[int] = []
+
+    def submit(number: int) -> None:
+        function = lambda: number  # noqa: E731 -- each is one of its own
+        weakref.finalize(function, freed.append, number)
+        assert executor.submit(function).result(60) == number
+
+    for number in range(60):
+        submit(number)
+    gc.collect()
+    assert len(freed) >= 30
 
 
 def test_many_threads_may_submit_at_once(executor: concurrent.futures.Executor) -> None:

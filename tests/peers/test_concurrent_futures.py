@@ -29,7 +29,7 @@ SKIPS = {
     "ThreadPoolExecutorTest.test_hang_global_shutdown_lock": "makes CPython's own pools only",
     "ThreadPoolExecutorTest.test_idle_thread_reuse": PRIVATE,
     "ThreadPoolExecutorTest.test_map_submits_without_iteration": (
-        "collects in a list of this process what its calls do; test_executor_map shows the same with files"
+        "collects in a list of this process what its calls do; test_executor_map shows the same"
     ),
     "ThreadPoolExecutorTest.test_saturation": LOCK,
     "ProcessPoolExecutorTest.test_idle_process_reuse_multiple": PRIVATE,
