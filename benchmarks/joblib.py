@@ -149,7 +149,9 @@ class Wide(NamedTuple):
             return self._fit()
 
     def _fit(self) -> float:
-        targets = [number % 2 for number in range(len(self.array))]
+        import numpy as np
+
+        targets = np.arange(len(self.array)) % 2
         return seconds(lambda: wide_search(self.fits).fit(self.array, targets))
 
 
