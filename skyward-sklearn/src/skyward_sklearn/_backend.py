@@ -12,7 +12,7 @@ from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBacken
 import skyward
 from skyward.spi import Sharing
 from skyward_sklearn._batches import Pace
-from skyward_sklearn._remote import Initializer, Setting
+from skyward_sklearn._remote import Initializer
 from skyward_sklearn._sending import Sender, Sent
 from skyward_sklearn._threads import Limits
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SkywardBackend"]
 
+_WORTH_SHARING = 64 << 10
+"""Bytes from which arrays are sent once all the same, as copies that may be written to: the folds of a search, say."""
 _WITHOUT_EFFECT = {"context", "prefer", "require", "temp_folder", "verbose"}
 """What joblib gives every backend, and this one has no use for."""
 
@@ -141,12 +143,14 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         return effective
 
     def _renew(self) -> None:
-        setting = Setting(
-            (self.nesting_level or 0) + 1, Limits.here(self.inner_max_num_threads), Initializer.of(*self._initializer)
+        self._sender = Sender(
+            self.pool,
+            limit=self._limit if self._limit < self.pool.nodes * self.pool.concurrency else None,
+            level=(self.nesting_level or 0) + 1,
+            threads=Limits.here(self.inner_max_num_threads),
+            initializer=Initializer.of(*self._initializer),
+            sharing=_sharing(self._shared_above),
         )
-        sharing = None if self._shared_above is None else Sharing(above=self._shared_above)
-        throttled = self._limit < self.pool.nodes * self.pool.concurrency
-        self._sender = Sender(self.pool, self._limit if throttled else None, setting, sharing)
 
     def _copy(self) -> SkywardBackend:
         made = copy.copy(self)
@@ -209,3 +213,8 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             self._sender = None
         if ensure_ready:
             self._renew()
+
+
+def _sharing(above: int | None) -> Sharing | None:
+    """What shares arrays of so many bytes and more; smaller ones as copies that may be written to."""
+    return None if above is None else Sharing(above=min(above, _WORTH_SHARING), copied_below=above)

@@ -20,8 +20,10 @@ _GROWTH = 4
 """A batch is as many times as large as the one before, at most: the first calls may have been quick by chance."""
 _TOO_LONG = 2.0
 """Batches are made smaller once they run for as many times what they shall; a little too long changes nothing."""
-_WEIGHT = 0.3
-"""What the latest batch counts for in the average."""
+_FADING = 0.7
+"""What counts of the batches before the latest one."""
+_NOISE = 0.01
+"""Seconds by which pauses differ for reasons of their own, such as threads that take turns on the client."""
 _LEAST = 1e-7
 """Seconds that a call takes at least, for what no clock can tell."""
 
@@ -32,14 +34,21 @@ class Pace:
 
     Args:
         size: calls in a batch.
-        call: seconds that a call takes on average, its way to the slot included; 0 where nothing is known.
+        calls: how many calls there were, where those of long ago count less.
+        seconds: what they took together, their way to the slot included.
         pause: the shortest time, in seconds, that a slot had nothing to do between two batches; 0 where nothing is
             known. It is what a batch costs however small it is: the network's delay, for the most part.
     """
 
     size: int = field(default=1, validator=ge(1))
-    call: float = field(default=0.0, validator=ge(0))
+    calls: float = field(default=0.0, validator=ge(0))
+    seconds: float = field(default=0.0, validator=ge(0))
     pause: float = field(default=0.0, validator=ge(0))
+
+    @property
+    def call(self) -> float:
+        """Seconds that a call takes on average; 0 where nothing is known."""
+        return max(self.seconds / self.calls, _LEAST) if self.calls else 0.0
 
     @property
     def ideal(self) -> float:
@@ -53,14 +62,14 @@ class Pace:
             shortest = min(self.pause or pause, pause)
             # What a pause is longer than the shortest one went into the transfer of this batch, or the iterator that
             # the calls come from is slow. Both grow with the size of the batch, and so count as its calls' own.
-            seconds += pause - shortest
-        each = max(seconds / calls, _LEAST)
-        average = each if not self.call else (1 - _WEIGHT) * self.call + _WEIGHT * each
-        return evolve(self, call=average, pause=shortest)
+            seconds += max(0.0, pause - shortest - _NOISE)
+        return evolve(
+            self, calls=_FADING * self.calls + calls, seconds=_FADING * self.seconds + seconds, pause=shortest
+        )
 
     def next(self) -> Pace:
         """With the size of the next batch."""
-        if not self.call:
+        if not self.calls:
             return self
         wanted = max(1, int(self.ideal / self.call))
         if wanted >= 2 * self.size:

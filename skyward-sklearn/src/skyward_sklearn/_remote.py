@@ -5,20 +5,20 @@ Imported by the nodes, so nothing here takes time to import.
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
 
 from skyward_sklearn import _threads
+from skyward_sklearn._versions import Versions
 
-if TYPE_CHECKING:
-    from skyward_sklearn._versions import Versions
-
-__all__ = ["NAME", "Batch", "Call", "Initializer", "Ran", "Setting"]
+__all__ = ["NAME", "Call", "Initializer", "Ran", "Sealed", "Terms", "named"]
 
 NAME = "skyward"
 """The backend's name, here and on the client."""
@@ -49,52 +49,68 @@ class Initializer:
 
 
 @frozen
-class Setting:
+class Terms:
     """What is the same for all batches of a ``Parallel``.
 
-    ``level`` is the nesting level of a ``Parallel`` inside of it: 1 has threads of the slot, above that it runs its
-    calls one after another.
+    ``versions`` refuses others by being unpickled. ``level`` is the nesting level of a ``Parallel`` inside of a batch:
+    1 has threads of the slot, above that it runs its calls one after another. ``sender`` is a number that tells the
+    batches of one ``Parallel`` from those of others.
     """
 
-    level: int
+    versions: Versions
     limits: _threads.Limits
-    initializer: Initializer | None = None
+    level: int
+    sender: int
 
 
-class Batch:
-    """Runs calls one after another; the function that is sent to the slots.
+class Sealed:
+    """Terms as they travel, pickled once: the first argument of each batch.
 
-    ``name`` is what it is called in events and messages: the name of the user's function. The limits of ``setting``
-    are in force as soon as it arrives, before the arguments of a batch are unpickled and import what they need.
+    In the slot they are in force as soon as they are unpickled, before the other arguments import what they need.
     """
 
-    def __init__(self, name: str, setting: Setting) -> None:
-        self.__name__ = name
-        self._setting = setting
+    def __init__(self, terms: Terms) -> None:
+        self._pickled = pickle.dumps(terms, 5)
 
-    def __reduce__(self) -> tuple[object, tuple[str, Setting]]:
-        return _arrived, (self.__name__, self._setting)
-
-    def __call__(self, versions: Versions, sender: int, calls: Sequence[Call]) -> Ran:
-        """Run the calls of a batch of a sender, of which this slot may have had others.
-
-        ``versions`` has refused other versions by having been unpickled.
-        """
-        global _latest
-        begun = time.perf_counter()
-        pause = begun - _latest[1] if _latest[0] == sender else None
-        _threads.limit(self._setting.limits)
-        with _nested_config(self._setting.level):
-            _initialize(self._setting.initializer)
-            results = [getattr(call, "__skyward_local__", call)(*args, **kwargs) for call, args, kwargs in calls]
-        ended = time.perf_counter()
-        _latest = sender, ended
-        return ended - begun, pause, results
+    def __reduce__(self) -> tuple[object, tuple[bytes]]:
+        return _opened, (self._pickled,)
 
 
-def _arrived(name: str, setting: Setting) -> Batch:
-    _threads.limit(setting.limits)
-    return Batch(name, setting)
+def _opened(pickled: bytes) -> Terms:
+    terms = _terms(pickled)
+    _threads.limit(terms.limits)
+    return terms
+
+
+@lru_cache(maxsize=64)
+def _terms(pickled: bytes) -> Terms:
+    return pickle.loads(pickled)  # type: ignore[no-any-return]
+
+
+def named(name: str) -> Callable[[Terms, Initializer | None, Sequence[Call]], Ran]:
+    """What is sent to the slots to run batches, under a name for events and messages: that of the user's function.
+
+    It goes by value, since it has no place of its own in a module, and captures nothing, so that it is pickled once.
+    """
+
+    def run(terms: Terms, initializer: Initializer | None, calls: Sequence[Call]) -> Ran:
+        return _run(terms, initializer, calls)
+
+    run.__name__ = name
+    return run
+
+
+def _run(terms: Terms, initializer: Initializer | None, calls: Sequence[Call]) -> Ran:
+    """Run the calls of a batch of a sender, of which this slot may have had others."""
+    global _latest
+    begun = time.perf_counter()
+    pause = begun - _latest[1] if _latest[0] == terms.sender else None
+    with _nested_config(terms.level):
+        _initialize(initializer)
+        results = [getattr(call, "__skyward_local__", call)(*args, **kwargs) for call, args, kwargs in calls]
+    ended = time.perf_counter()
+    _latest = terms.sender, ended
+    return ended - begun, pause, results
 
 
 _latest = (0, 0.0)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from skyward import ComputeFunction, PendingCompute, SerializationError
 from skyward_sklearn._refusals import not_returned, not_sent
-from skyward_sklearn._remote import Batch, Call, Ran
+from skyward_sklearn._remote import Call, Ran, Sealed, Terms, named
 from skyward_sklearn._versions import Versions
 
 if TYPE_CHECKING:
     from skyward import ComputePool
     from skyward.spi import Sharing
-    from skyward_sklearn._remote import Setting
+    from skyward_sklearn._remote import Initializer
+    from skyward_sklearn._threads import Limits
 
 __all__ = ["Sender", "Sent"]
 
@@ -62,13 +63,21 @@ class Sender:
     the user gave, which may take its time, or wait for another ``Parallel`` on the same pool.
     """
 
-    def __init__(self, pool: ComputePool, limit: int | None, setting: Setting, sharing: Sharing | None) -> None:
+    def __init__(
+        self,
+        pool: ComputePool,
+        *,
+        limit: int | None,
+        level: int,
+        threads: Limits,
+        initializer: Initializer | None,
+        sharing: Sharing | None,
+    ) -> None:
         self._pool = pool
-        self._number = next(_numbers)
         self._sharing = sharing
+        self._terms = Sealed(Terms(Versions.of_client(), threads, level, next(_numbers)))
+        self._initializer = initializer
         self._limit = limit
-        self._setting = setting
-        self._versions = Versions.of_client()
         self._functions: dict[tuple[str, int], ComputeFunction[..., Ran]] = {}
         self._lock = threading.Lock()
         self._waiting: deque[Sent] = deque()
@@ -97,7 +106,7 @@ class Sender:
         name = _name(sent.calls[0][0])
         try:
             function = self._function(name, sent.calls)
-            pending = PendingCompute(function, (self._versions, self._number, sent.calls))
+            pending = PendingCompute(function, (self._terms, self._initializer, sent.calls))
             pending.sharing = self._sharing
             sent.future = self._pool.submit(pending)
         except SerializationError as error:
@@ -114,7 +123,7 @@ class Sender:
         retry = min(_retries(call[0]) for call in calls)
         known = self._functions.get((name, retry))
         if known is None:
-            known = self._functions[name, retry] = ComputeFunction(Batch(name, self._setting), retry)
+            known = self._functions[name, retry] = ComputeFunction(named(name), retry)
         return known
 
     def _landed(self, sent: Sent) -> None:
