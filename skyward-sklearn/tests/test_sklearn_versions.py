@@ -177,6 +177,13 @@ def test_the_same_versions_and_those_of_what_is_not_there_are_let_be(monkeypatch
     assert pickle.loads(pickle.dumps(Versions((*expected, ("no_such_module", "1"))))).expected[-1][1] == "1"
 
 
+def test_a_node_without_joblib_is_told_apart_from_one_with_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "joblib")
+    monkeypatch.setitem(DISTRIBUTIONS, "joblib", "no-such-distribution")
+    with pytest.raises(sky.ConfigurationError, match=r"has no no-such-distribution where the client has 9\.9"):
+        pickle.loads(pickle.dumps(Versions((("joblib", "9.9"),))))
+
+
 def test_a_client_speaks_of_what_it_has_imported_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "sklearn")
     assert "sklearn" not in dict(Versions.of_client().expected)

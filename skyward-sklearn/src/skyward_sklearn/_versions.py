@@ -16,6 +16,9 @@ __all__ = ["DISTRIBUTIONS", "Versions"]
 DISTRIBUTIONS = {"joblib": "joblib", "numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn"}
 """Modules whose objects are pickled, with the distributions that they come from."""
 
+_ALWAYS = "joblib"
+"""What every batch needs, whatever its calls do."""
+
 type Expected = tuple[tuple[str, str], ...]
 """Modules and their versions."""
 
@@ -25,7 +28,7 @@ class Versions:
 
     Arguments are unpickled in their order. Where the slot has another version, unpickling this one raises
     ``ConfigurationError``, before anything is unpickled that might not survive it. What the slot does not have at all
-    is let be: a task that needs it says so itself.
+    is let be, but for joblib: a task that needs it says so itself.
     """
 
     __slots__ = ("expected",)
@@ -81,14 +84,19 @@ def _others(expected: Expected) -> str:
 
     They are looked up once in the life of a process: what is installed under a running one does not become its own.
     """
-    differ = [(DISTRIBUTIONS[module], has, version) for module, version in expected if (has := _here(module))]
-    differ = [each for each in differ if each[1] != each[2]]
+    found = [(module, _here(module), version) for module, version in expected]
+    needed = [each for each in found if each[1] is not None or each[0] == _ALWAYS]
+    differ = [(DISTRIBUTIONS[module], has, version) for module, has, version in needed if has != version]
     if not differ:
         return ""
-    facts = " and ".join(f"{name} {has} where the client has {version}" for name, has, version in differ)
+    facts = " and ".join(f"{_named(name, has)} where the client has {version}" for name, has, version in differ)
     pins = ", ".join(repr(f"{name}=={version}") for name, _, version in differ)
     integration = "sklearn" if any(name == "scikit-learn" for name, _, _ in differ) else "joblib"
     return (
         f"this node has {facts}, and what is pickled does not cross versions: give the pool "
         f"plugins=[sky.integrations.{integration}()], which installs the client's, or image=sky.Image(pip=[{pins}])"
     )
+
+
+def _named(name: str, version: str | None) -> str:
+    return f"no {name}" if version is None else f"{name} {version}"
