@@ -109,8 +109,8 @@ def test_one_that_cannot_be_entered_ends_the_pool_and_leaves_the_others(how: str
     plugins = [Noting("one", notes), Noting("two", notes, fails="entering")]
     ended: list[sky.ComputePool] = []
 
-    def make() -> sky.ComputePool:
-        ended.append(pool_with(*plugins))
+    def make(*some: Noting) -> sky.ComputePool:
+        ended.append(pool_with(*some or plugins))
         return ended[-1]
 
     async def enter(block: Any) -> None:
@@ -122,14 +122,15 @@ def test_one_that_cannot_be_entered_ends_the_pool_and_leaves_the_others(how: str
             with make():
                 raise AssertionError("entered")
         elif how == "MultiPool":
-            with sky.MultiPool(make(), make()):
+            with sky.MultiPool(make(plugins[0]), make(plugins[1])):
                 raise AssertionError("entered")
         elif how == "Executor":
             executor = sky.Executor(plugins=plugins, display="quiet")
             ended.append(executor._pool)
             executor.submit(abs, -1)
         else:
-            asyncio.run(enter(make() if how == "async with" else sky.MultiPool(make(), make())))
+            both = how == "async MultiPool"
+            asyncio.run(enter(sky.MultiPool(make(plugins[0]), make(plugins[1])) if both else make()))
     assert [note[:2] for note in notes] == [("one", "in"), ("one", "LookupError"), ("one", "out")]
     assert ended
     assert all(repr(pool).endswith("ended>") for pool in ended)
@@ -222,6 +223,8 @@ HOW = sys.argv[1]
 if HOW == "executor":
     executor = sky.Executor(plugins=[Noting()], display="quiet")
     print(executor.submit(abs, -2).result(), flush=True)
+elif HOW == "pool":
+    sky.ComputePool(plugins=[Noting()], display="quiet").__enter__()
 elif HOW == "entering":
     pool = sky.ComputePool(plugins=[Noting()], display="quiet")
     try:
@@ -235,6 +238,7 @@ elif HOW == "entering":
     ("how", "says"),
     [
         ("executor", "in\n2\nout True\n"),
+        ("pool", "in\nout True\n"),
         ("entering", "in\nout True\ncaught 0 <ComputePool of 1 node(s) on Local, ended>\n"),
     ],
 )

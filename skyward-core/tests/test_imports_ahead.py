@@ -22,11 +22,11 @@ MODULES = {
     "ahead_loud": """
         import logging, os, subprocess, sys, warnings
         print("said by print")
-        sys.stderr.write("said without an end")
         os.write(1, b"said past Python\\n")
         subprocess.run(["echo", "said by a process"])
         warnings.warn("said by a warning")
         handler = logging.StreamHandler()
+        sys.stderr.write("said without an end")
     """,
     "ahead_raises": "raise SystemExit(3)",
     "ahead_waits": "import os; open(os.environ['AHEAD_GATE']).read()",
@@ -56,7 +56,7 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "gate"
     os.mkfifo(path)
     monkeypatch.setenv("AHEAD_GATE", str(path))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
     return path
 
