@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -22,6 +23,12 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("same")
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now is there to the end: keep it from each search for garbage, of which tests ask for many."""
+    gc.collect()
+    gc.freeze()
 
 
 class Require:
