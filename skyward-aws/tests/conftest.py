@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from attrs import evolve
@@ -30,6 +31,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "rig_server" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
             item.add_marker("containers")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _models_are_read_once() -> Iterator[None]:
+    """Each of boto3's sessions reads megabytes of models, for much of a test's time: here all share one reader."""
+    from botocore import loaders
+
+    with mock.patch.object(loaders, "create_loader", lru_cache(None)(loaders.create_loader)):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -99,6 +99,7 @@ async def lived(session: AWSSession) -> None:
             return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["lost", "failed"])
 def test_nothing_is_left_whichever_answer_is_lost_and_whichever_call_fails(
     aws_api: Rig, settings: AWS, identity: Callable[..., PoolIdentity], monkeypatch: pytest.MonkeyPatch, fault: str
@@ -181,6 +182,7 @@ def killed(aws_api: Rig) -> Iterator[Callable[[], None]]:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_of_clients_that_were_killed_at_each_stage_everything_is_found_by_tag_and_removed(
     aws_api: Rig, killed: Callable[[], None], reap: Callable[..., dict[str, Any]]
 ) -> None:

@@ -106,6 +106,7 @@ def grumbles(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     return told
 
 
+@pytest.mark.slow
 def test_the_policy_allows_all_of_it_and_each_part_of_it_is_needed(
     aws_api: Rig,
     settings: AWS,

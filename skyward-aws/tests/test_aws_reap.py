@@ -48,6 +48,7 @@ def stray(rig: Rig, region: str, who: PoolIdentity) -> None:
     rig.world.ec2(region, "CreateLaunchTemplate", template | tagged("launch-template"))
 
 
+@pytest.mark.slow
 def test_everything_that_bears_the_tag_is_found_in_all_regions_and_removed_and_what_lives_stays(
     aws_api: Rig, opened: Opened, identity: Identity, reap: Callable[..., dict[str, Any]]
 ) -> None:
@@ -80,6 +81,7 @@ def test_everything_that_bears_the_tag_is_found_in_all_regions_and_removed_and_w
     assert set(aws_api.left("eu-west-1")) == {"instance"}, "which counts those of all regions"
 
 
+@pytest.mark.slow
 def test_what_machines_that_ended_themselves_had_beside_them_is_listed_line_by_line_and_removed(
     aws_api: Rig, opened: Opened, identity: Identity, reap: Callable[..., dict[str, Any]]
 ) -> None:

@@ -64,6 +64,8 @@ def content(frame: Frame) -> tuple[int, int, bytes, list[bytes]]:
     return frame.kind, frame.number, joined([frame.head]), [joined([buffer]) for buffer in frame.buffers]
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 @settings(max_examples=150, deadline=None)
 @given(st.lists(messages(), max_size=5), chunks)
 def test_frames_arrive_as_they_were_sent_however_the_stream_is_cut(
