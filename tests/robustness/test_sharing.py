@@ -346,7 +346,7 @@ def test_slots_that_want_what_another_one_is_being_sent_wait_for_it(small: Calla
 def test_a_call_that_waits_for_what_another_slot_is_sent_can_be_cancelled_at_once(
     small: Callable[..., sky.ComputePool],
 ) -> None:
-    gate = Gate(2 * MIB)
+    gate = Gate(MIB // 2)  # in the first piece, so that the one that is sent it hears nothing more
     relay = Holding(gate)
     array, sharing = fresh(), Sharing()
     ends = threading.Semaphore(0)
