@@ -78,7 +78,7 @@ def test_a_scikit_learn_pool_fits_in_its_slots_and_its_slots_have_what_the_clien
         assert cross_val_score(LogisticRegression(), x, y, cv=2, n_jobs=-1).shape == (2,)
 
 
-@pytest.mark.parametrize("integration", [joblib, joblib(), sklearn, sklearn()])
+@pytest.mark.parametrize("integration", [joblib, sklearn()], ids=["joblib", "sklearn()"])
 def test_an_integration_makes_any_pool_the_backend_with_or_without_parentheses(integration: Any) -> None:
     with sky.ComputePool(plugins=[integration], display="quiet", collect_metrics=False):
         assert os.getpid() not in Parallel(n_jobs=-1)(delayed(place)() for _ in range(3))
