@@ -267,7 +267,10 @@ def test_large_arrays_cross_once_for_each_slot_and_are_read_only(backend: None) 
         array[0] += 1
         assert managed([delayed(look)(array, 0)]) == [(False, float(array[0].sum()))]
     assert Parallel(max_nbytes=None)([delayed(look)(array, 0)])[0][0]
-    assert Parallel(mmap_mode="c")([delayed(look)(array, 0)])[0][0]
+    before = Sharing.total
+    told = Parallel(mmap_mode="c", batch_size=1)(delayed(look)(array, row) for row in range(20))
+    assert told == [(True, float(array[row].sum())) for row in range(20)]
+    assert Sharing.total - before <= 3.1 * array.nbytes  # with the first call, and then once for each slot
 
 
 def test_what_cannot_be_pickled_is_named_from_where_the_user_stands(backend: None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         self._process = os.getpid()
         self._is_copy = False
         self._limit = 0
-        self._shared_above: int | None = None
+        self._read_only_from: int | None = None
         self._pace = Pace()
 
     def require_active(self) -> None:
@@ -112,8 +113,9 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     ) -> int:
         """Get ready for the calls of one ``Parallel``; returns how many batches it may have run at a time.
 
-        ``max_nbytes`` are the bytes from which arrays are sent to a slot once and are read-only there; with ``None``,
-        and with a ``mmap_mode`` other than ``"r"``, each batch brings its own, which may be written to.
+        ``max_nbytes`` are the bytes from which arrays are sent to a slot once and are read-only there; smaller ones are
+        copies that may be written to, and so are all of them with ``mmap_mode="c"``. With ``None`` for either, each
+        batch brings its own.
 
         Raises:
             UsageError: the pool is not active.
@@ -136,7 +138,10 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         self.require_active()
         self.parallel = parallel
         self._limit = self._slots(self.default_n_jobs if n_jobs is None else n_jobs)
-        self._shared_above = max_nbytes if mmap_mode == "r" else None
+        if max_nbytes is None or mmap_mode is None:
+            self._read_only_from = None
+        else:
+            self._read_only_from = max_nbytes if mmap_mode == "r" else sys.maxsize
         if initializer is not None:
             self._initializer = initializer, initargs
         self._renew()
@@ -149,7 +154,7 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             level=(self.nesting_level or 0) + 1,
             threads=Limits.here(self.inner_max_num_threads),
             initializer=Initializer.of(*self._initializer),
-            sharing=_sharing(self._shared_above),
+            sharing=_sharing(self._read_only_from),
         )
 
     def _copy(self) -> SkywardBackend:
@@ -215,6 +220,8 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             self._renew()
 
 
-def _sharing(above: int | None) -> Sharing | None:
+def _sharing(read_only_from: int | None) -> Sharing | None:
     """What shares arrays of so many bytes and more; smaller ones as copies that may be written to."""
-    return None if above is None else Sharing(above=min(above, _WORTH_SHARING), copied_below=above)
+    if read_only_from is None:
+        return None
+    return Sharing(above=min(read_only_from, _WORTH_SHARING), copied_below=read_only_from)
