@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
@@ -166,7 +166,7 @@ def _demand_sklearn() -> None:
         )
 
 
-def _supplies(spec: ComputeSpec, modules: Any) -> Supplies:
+def _supplies(spec: ComputeSpec, modules: Collection[str]) -> Supplies:
     from skyward.spi import Supplies
     from skyward_sklearn import _preload
     from skyward_sklearn._pins import check_image, pins
