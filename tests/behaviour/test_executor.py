@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 import skyward as sky
@@ -202,10 +203,7 @@ def test_a_progress_bar_counts_its_futures(executor: concurrent.futures.Executor
 def test_an_argument_is_freed_on_the_node_and_here_once_its_call_is_done(
     pool: sky.ComputePool, executor: concurrent.futures.Executor
 ) -> None:
-    class Argument:
-        kept: Any = None
-
-    def keep_weakly(argument: Argument) -> None:
+    def keep_weakly(argument: Any) -> None:
         import weakref
 
         sys.skyward_seen = weakref.ref(argument)  # type: ignore[attr-defined]
@@ -215,7 +213,7 @@ def test_an_argument_is_freed_on_the_node_and_here_once_its_call_is_done(
         seen = sys.__dict__.pop("skyward_seen", None)
         return "was not here" if seen is None else "kept" if seen() is not None else "freed"
 
-    argument = Argument()
+    argument = np.zeros(1 << 20)  # which is sent from its own memory
     freed = threading.Event()
     weakref.finalize(argument, freed.set)
     future = executor.submit(keep_weakly, argument)
