@@ -21,8 +21,9 @@ LONG = (
 )
 """Tests that are left out for their length; others do the same with fewer fits."""
 
-OTHERS = ("ExtraTrees", "RandomTreesEmbedding", "array_api")
-"""Sets of parameters that are left out: of other forests, made by the same code, and for devices that are not here."""
+OTHERS = ("ExtraTrees", "RandomTreesEmbedding", "_matrix", "array_api", "permutation_score", "permutation_test_score")
+"""Parts of names that are left out: other forests and sparse forms, which run by the same code; devices that are not
+here; and fits by the hundred."""
 
 SKIPS = {
     "expects to be warned by what runs in a worker; there the warning is a line of the slot's output": (
