@@ -225,7 +225,7 @@ def test_a_missing_package_behind_an_error_is_noted_too() -> None:
     ("module", "package"),
     [
         ("_pytest", "pytest"),
-        ("PIL", "Pillow"),
+        ("PIL", "pillow"),
         ("sklearn", "scikit-learn"),
         ("json", None),
         ("there.not_there", None),

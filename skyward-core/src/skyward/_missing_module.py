@@ -8,7 +8,7 @@ import sysconfig
 
 _KNOWN = {
     "Crypto": "pycryptodome",
-    "PIL": "Pillow",
+    "PIL": "pillow",
     "attr": "attrs",
     "bs4": "beautifulsoup4",
     "cv2": "opencv-python-headless",
