@@ -192,7 +192,7 @@ def test_a_timeout_stops_what_took_too_long(backend: None, tasks: Any, tmp_path:
     assert Parallel(timeout=120)(delayed(abs)(-n) for n in range(3)) == [0, 1, 2]
 
 
-def test_several_run_at_once_in_threads_and_within_one(backend: None, tasks: Any) -> None:
+def test_several_run_at_once_in_threads(backend: None) -> None:
     def run(start: int) -> None:
         results[start] = Parallel(backend="skyward")(delayed(divmod)(n, 7) for n in range(start, start + 200))
 
@@ -203,9 +203,18 @@ def test_several_run_at_once_in_threads_and_within_one(backend: None, tasks: Any
     for thread in threads:
         thread.join()
     assert results == {start: [divmod(n, 7) for n in range(start, start + 200)] for start in (0, 1000, 2000)}
-    first = Parallel(return_as="generator")(delayed(abs)(-n) for n in range(50))
-    second = Parallel(return_as="generator")(delayed(abs)(n) for n in first)  # waits for the first one's results
-    assert list(second) == list(range(50))
+
+
+def test_the_calls_of_one_may_wait_for_the_results_of_another(backend: None, tasks: Any, tmp_path: Path) -> None:
+    paths = [str(tmp_path / str(n)) for n in range(12)]
+    results = Parallel(n_jobs=-2, return_as="generator", batch_size=1)(delayed(tasks.wait_for)(path) for path in paths)
+
+    def one_after_another() -> Iterator[Any]:
+        for path in paths:
+            open(path, "w").close()  # so that its result comes while the next call is being waited for
+            yield delayed(str.upper)(next(results))
+
+    assert Parallel(batch_size=1)(one_after_another()) == [path.upper() for path in paths]
 
 
 def test_what_a_call_nests_stays_in_its_slot_and_in_its_share_of_the_cores(
@@ -229,8 +238,7 @@ def test_native_libraries_have_the_slots_share_of_threads_or_what_is_asked_for(b
     share = max(1, len(os.sched_getaffinity(0)) // 2)
     assert Parallel()([delayed(threads)(0)] * 2) == [(str(share), {share})] * 2
     with joblib.parallel_config("skyward", inner_max_num_threads=3):
-        told = Parallel()([delayed(threads)(0)] * 2)
-    assert {variable for variable, _ in told} == {"3"}
+        assert Parallel()([delayed(threads)(0)] * 2) == [("3", {3})] * 2
     assert Parallel()([delayed(threads)(0)] * 2) == [(str(share), {share})] * 2
 
 
