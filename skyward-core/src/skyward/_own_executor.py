@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import threading
 import weakref
@@ -100,17 +101,22 @@ class _Life:
     def __init__(self, executor: Executor, pool: ComputePool, work: Work) -> None:
         self._pool = pool
         self._work = work
+        self._process = os.getpid()
+        self._ending = threading.RLock()
         self._completer = pool._calls.completer
         self._dropped = weakref.finalize(executor, self._drop)
         self._dropped.atexit = False
         atexit.register(self._exit)  # after the pool's own, and so called before it
 
     def end(self) -> None:
-        """End the machines, unless that was done. What runs is cut off."""
-        self._dropped.detach()
-        atexit.unregister(self._exit)
-        if self._pool.is_active:
-            self._pool._close()
+        """End the machines, or wait for another thread that does. What runs is cut off."""
+        if self._process != os.getpid():
+            return  # they are not those of a copy of the process
+        with self._ending:  # else a program could be over while a thread that it does not wait for is at it
+            self._dropped.detach()
+            atexit.unregister(self._exit)
+            if self._pool.is_active:
+                self._pool._close()
 
     def _drop(self) -> None:
         # Objects are freed at any moment, also inside of locks: no thread is started here.
