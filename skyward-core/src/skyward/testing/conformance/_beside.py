@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import cast
 
 from skyward._pool import ComputePool
 from skyward.errors import ConfigurationError
@@ -124,10 +125,9 @@ def _supplying(integration: Integration) -> Supplying:
 
 
 def _supplies(integration: Integration) -> Supplies:
-    found: object = _supplying(integration).supplies(_SPEC)
+    found = cast("object", _supplying(integration).supplies(_SPEC))
     check(isinstance(found, Supplies), f"supplies gave {found!r}; return a skyward.spi.Supplies")
-    assert isinstance(found, Supplies)
-    return found
+    return cast("Supplies", found)
 
 
 def _surrounding(integration: Integration) -> Surrounding:
@@ -137,10 +137,9 @@ def _surrounding(integration: Integration) -> Surrounding:
 
 
 def _around(surrounding: Surrounding, pool: ComputePool) -> AbstractContextManager[object]:
-    found: object = surrounding.around(pool)
+    found = cast("object", surrounding.around(pool))
     check(
         isinstance(found, AbstractContextManager),
         f"around gave {found!r}; return a context manager: put @contextlib.contextmanager above it",
     )
-    assert isinstance(found, AbstractContextManager)
-    return found
+    return cast("AbstractContextManager[object]", found)
