@@ -44,6 +44,8 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         initializer: called in each slot before the first batch that it runs, with ``initargs``; once in the life of
             the slot's process, however many ``Parallel`` name the same one.
         initargs: its arguments.
+        retry: how many more times a batch may be run whose machine or process was lost, where its functions do not say
+            so themselves by ``@sky.compute(retry=...)``. Default: 0, since nobody can know whether it ran.
     """
 
     supports_retrieve_callback = True
@@ -59,10 +61,13 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         inner_max_num_threads: int | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: Sequence[object] = (),
+        *,
+        retry: int = 0,
     ) -> None:
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self.pool = pool
         self._initializer = initializer, initargs
+        self._retry = _checked(retry)
         self.parallel: Parallel | None = None
         self._sender: Sender | None = None
         self._process = os.getpid()
@@ -107,6 +112,7 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         *,
         initializer: Callable[..., object] | None = None,
         initargs: Sequence[object] = (),
+        retry: int | None = None,
         max_nbytes: int | None = None,
         mmap_mode: str | None = None,
         **options: Any,
@@ -119,7 +125,7 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
 
         Raises:
             UsageError: the pool is not active.
-            ValueError: arrays shall be written to in the place of the client's own.
+            ValueError: arrays shall be written to in the place of the client's own; or ``retry`` is negative.
             TypeError: an option that this backend does not have.
         """
         effective = self.effective_n_jobs(n_jobs)
@@ -144,6 +150,8 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             self._read_only_from = max_nbytes if mmap_mode == "r" else sys.maxsize
         if initializer is not None:
             self._initializer = initializer, initargs
+        if retry is not None:
+            self._retry = _checked(retry)
         self._renew()
         return effective
 
@@ -154,6 +162,7 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             level=(self.nesting_level or 0) + 1,
             threads=Limits.here(self.inner_max_num_threads),
             initializer=Initializer.of(*self._initializer),
+            retry=self._retry,
             sharing=_sharing(self._read_only_from),
         )
 
@@ -218,6 +227,13 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             self._sender = None
         if ensure_ready:
             self._renew()
+
+
+def _checked(retry: object) -> int:
+    """How many times more; raises ``ValueError`` for what is no such number."""
+    if not isinstance(retry, int) or retry < 0:
+        raise ValueError(f"retry is {retry!r}: give how many more times a batch may be run, 0 or more")
+    return retry
 
 
 def _sharing(read_only_from: int | None) -> Sharing | None:

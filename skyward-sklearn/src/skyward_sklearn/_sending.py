@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from skyward import ComputeFunction, PendingCompute, SerializationError
+from skyward import ComputeFunction, OutcomeUnknown, PendingCompute, SerializationError, SlotDied
 from skyward_sklearn._refusals import not_returned, not_sent
 from skyward_sklearn._remote import Call, Ran, Sealed, Terms, named
 from skyward_sklearn._versions import Versions
@@ -33,6 +33,11 @@ _LAST_PATIENCE = 8.0
 """Seconds that aborting waits for tasks to stop; a node kills a stubborn one after 3."""
 
 
+_AGAIN = """\
+What others have written, such as the fits of a search, may be run again where a machine is lost inside of
+`with joblib.parallel_config("skyward", retry=1):`"""
+
+
 class Sent:
     """A batch that was sent, from its submission to its outcome."""
 
@@ -49,8 +54,12 @@ class Sent:
         """How it ran. Raises what one of its calls raised, or why the batch could not be run."""
         assert self.future is not None
         error = self.future.exception()
+        if isinstance(error, SerializationError):
+            raise not_returned(error)
+        if isinstance(error, OutcomeUnknown | SlotDied):
+            error.add_note(_AGAIN)
         if error is not None:
-            raise not_returned(error) if isinstance(error, SerializationError) else _with_remote_traceback(error)
+            raise _with_remote_traceback(error)
         return self.future.result()
 
 
@@ -71,12 +80,14 @@ class Sender:
         level: int,
         threads: Limits,
         initializer: Initializer | None,
+        retry: int,
         sharing: Sharing | None,
     ) -> None:
         self._pool = pool
         self._sharing = sharing
         self._terms = Sealed(Terms(Versions.of_client(), threads, level, next(_numbers)))
         self._initializer = initializer
+        self._retry = retry
         self._limit = limit
         self._functions: dict[tuple[str, int], ComputeFunction[..., Ran]] = {}
         self._lock = threading.Lock()
@@ -120,11 +131,15 @@ class Sender:
 
     def _function(self, name: str, calls: Sequence[Call]) -> ComputeFunction[..., Ran]:
         """What is sent for a batch. There is one for each name, so that events tell the functions apart."""
-        retry = min(_retries(call[0]) for call in calls)
+        retry = min(self._retries(call[0]) for call in calls)
         known = self._functions.get((name, retry))
         if known is None:
             known = self._functions[name, retry] = ComputeFunction(named(name), retry)
         return known
+
+    def _retries(self, function: object) -> int:
+        """How many more times a call may be run: a compute function says so itself."""
+        return function.retry if isinstance(function, ComputeFunction) else self._retry
 
     def _landed(self, sent: Sent) -> None:
         with self._lock:
@@ -191,8 +206,3 @@ def _with_remote_traceback(error: BaseException) -> BaseException:
 def _name(function: object) -> str:
     """What a function calls itself; the type's name for a callable without a name."""
     return str(getattr(function, "__name__", None) or type(function).__name__)
-
-
-def _retries(function: object) -> int:
-    """How many more times a call may be run: only a compute function says so."""
-    return function.retry if isinstance(function, ComputeFunction) else 0
