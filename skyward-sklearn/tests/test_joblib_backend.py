@@ -144,6 +144,9 @@ def test_outside_of_the_block_and_of_its_thread_joblib_is_as_it_was(pool: sky.Co
 
 
 def test_a_pool_that_is_not_entered_is_refused() -> None:
+    nothing: Any = None
+    with pytest.raises(sky.UsageError, match="None is no pool"), joblib_backend(nothing):
+        pass
     with pytest.raises(sky.UsageError, match="enter its block first"), joblib_backend(sky.ComputePool()):
         pass
 
@@ -256,6 +259,12 @@ def test_options_that_cannot_work_are_refused_with_the_remedy(backend: None) -> 
         Parallel(idle_worker_timeout=3)([delayed(abs)(1)])
     with pytest.raises(ValueError, match="return what they write"):
         Parallel(mmap_mode="r+")([delayed(abs)(1)])
+    with pytest.raises(TypeError, match="initializer is 'begin', which cannot be called: give a function"):
+        Parallel(initializer="begin")([delayed(abs)(1)])
+    for wrong in (0, "two"):
+        refused = pytest.raises(ValueError, match=f"inner_max_num_threads is {wrong!r}: give a number of threads")
+        with joblib.parallel_config("skyward", inner_max_num_threads=wrong), refused:
+            Parallel()([delayed(abs)(1)])
 
 
 def test_large_arrays_cross_once_for_each_slot_and_are_read_only(backend: None) -> None:

@@ -124,6 +124,8 @@ def test_a_node_with_other_versions_refuses_the_first_batch(
 def test_the_parameters_are_those_of_a_pool_and_checked_as_there() -> None:
     with pytest.raises(sky.ConfigurationError, match=r"no parameter 'nods': did you mean 'nodes'"):
         JoblibPool(nods=2)  # type: ignore[call-arg]
+    with pytest.raises(sky.ConfigurationError, match=r"no parameter 'sklern_version': did you mean 'sklearn_version'"):
+        ScikitLearnPool(sklern_version="1.6")  # type: ignore[call-arg]
     with pytest.raises(sky.ConfigurationError, match="plugins has 'torch'"):
         ScikitLearnPool(plugins=["torch"])  # type: ignore[list-item]
     alone: Any = sklearn  # not in a list, as a pool takes it too

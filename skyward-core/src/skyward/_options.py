@@ -39,6 +39,15 @@ type SelectionLike = str | Callable[[tuple[Any, ...], ComputeSpec], Any]
 
 DISPLAYS = ("log", "spinner", "quiet")
 
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ("max_workers", "workers", "n_workers", "n_jobs"),
+        "as many calls run at a time as there are slots; give nodes=... and concurrency=..., the slots of each",
+    ),
+    "initializer": "give what each node needs by image=sky.Image(...), or prepare it in the function itself",
+}
+"""What other libraries call their parameters, and what stands in their place."""
+
 
 @frozen(kw_only=True)
 class PoolOptions:
@@ -94,7 +103,8 @@ def check_options(
         ConfigurationError: something cannot work; it says what, and what to write instead.
     """
     for name in unknown:
-        raise ConfigurationError(f"a pool has no parameter {name!r}{did_you_mean(name, known)}")
+        remedy = f": {_ELSEWHERE[name]}" if name in _ELSEWHERE else did_you_mean(name, known)
+        raise ConfigurationError(f"a pool has no parameter {name!r}{remedy}")
     picture = _instance("image", Image() if image is None else image, Image, "sky.Image(pip=[...])")
     device = None if accelerator is None else _accelerator(accelerator)
     slots = _count("concurrency", concurrency)

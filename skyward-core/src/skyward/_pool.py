@@ -95,7 +95,7 @@ class ComputePool:
         **unknown: Never,
     ) -> None:
         self._options = check_options(
-            _PARAMETERS,
+            _parameters(type(self)) if unknown else (),
             provider=provider,
             selection=selection,
             image=image,
@@ -322,4 +322,7 @@ class ComputePool:
         return f"<{type(self).__name__} of {self._options.spec.nodes} node(s) on {names}, {self._engine.state}>"
 
 
-_PARAMETERS = tuple(name for name in ComputePool.__init__.__annotations__ if name not in ("return", "unknown"))
+def _parameters(kind: type[ComputePool]) -> tuple[str, ...]:
+    """Those of ``ComputePool``, and those that a class made of it has besides."""
+    found = (name for each in kind.__mro__ for name in getattr(vars(each).get("__init__"), "__annotations__", ()))
+    return tuple(name for name in dict.fromkeys(found) if name not in ("return", "parameters", "unknown"))

@@ -48,7 +48,7 @@ class Joblib:
             ConfigurationError: the client has another version.
         """
         if function is not None:
-            return _untouched(function)
+            return _untouched("joblib", "joblib_version", function)
         made = Joblib(joblib_version)
         made.check()
         return made
@@ -103,7 +103,7 @@ class Sklearn:
             ConfigurationError: the client has another version, or none.
         """
         if function is not None:
-            return _untouched(function)
+            return _untouched("sklearn", "sklearn_version", function)
         made = Sklearn(sklearn_version)
         made.check()
         return made
@@ -147,9 +147,11 @@ def sklearn_backend(pool: ComputePool) -> AbstractContextManager[ComputePool]:
     return joblib_backend(pool)
 
 
-def _untouched(function: Any) -> ComputeFunction[..., Any]:
-    from skyward import compute
+def _untouched(name: str, version: str, function: Any) -> ComputeFunction[..., Any]:
+    from skyward import ConfigurationError, compute
 
+    if isinstance(function, str):
+        raise ConfigurationError(f"{name} takes its version by name: write {name}({version}={function!r})")
     applied: ComputeFunction[..., Any] = compute(function)
     return applied
 
@@ -162,7 +164,7 @@ def _demand_sklearn() -> None:
 
         raise ConfigurationError(
             "scikit-learn is not installed on this client, and the nodes get the version that the client has: "
-            "pip install 'skyward-sklearn[sklearn]'"
+            "pip install scikit-learn"
         )
 
 

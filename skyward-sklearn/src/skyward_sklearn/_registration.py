@@ -34,14 +34,17 @@ def joblib_backend(pool: ComputePool) -> Iterator[ComputePool]:
         pool: an active pool, which stays open when the block has ended.
 
     Raises:
-        UsageError: the pool is not active.
+        UsageError: the pool is not active, or is none.
         ImportError: joblib is not installed.
     """
     from joblib import parallel_config, register_parallel_backend
     from joblib.parallel import BACKENDS
 
+    from skyward import ComputePool, UsageError
     from skyward_sklearn._backend import SkywardBackend
 
+    if not isinstance(pool, ComputePool):
+        raise UsageError(f"{pool!r} is no pool: write `with joblib_backend(pool):` inside of the pool's own block")
     backend = SkywardBackend(pool)
     backend.require_active()
     factory = functools.partial(SkywardBackend, pool)

@@ -40,9 +40,11 @@ class Initializer:
 
     @classmethod
     def of(cls, function: Callable[..., object] | None, args: Sequence[object] = ()) -> Initializer | None:
-        """The same token for what pickles to the same; ``None`` for no function."""
+        """The same token for what pickles to the same; ``None`` for ``None``. Raises ``TypeError`` for what is no function."""
         if function is None:
             return None
+        if not callable(function):
+            raise TypeError(f"initializer is {function!r}, which cannot be called: give a function")
         import cloudpickle
 
         return cls(blake2b(cloudpickle.dumps((function, args)), digest_size=16).digest(), function, tuple(args))
