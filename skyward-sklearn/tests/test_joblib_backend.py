@@ -259,6 +259,8 @@ def test_options_that_cannot_work_are_refused_with_the_remedy(backend: None) -> 
         Parallel(idle_worker_timeout=3)([delayed(abs)(1)])
     with pytest.raises(ValueError, match="return what they write"):
         Parallel(mmap_mode="r+")([delayed(abs)(1)])
+    with pytest.raises(ValueError, match="mmap_mode is 'rw': give 'r'"):
+        Parallel(mmap_mode="rw")([delayed(abs)(1)])
     with pytest.raises(TypeError, match="initializer is 'begin', which cannot be called: give a function"):
         Parallel(initializer="begin")([delayed(abs)(1)])
     for wrong in (0, "two"):

@@ -134,6 +134,8 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         unknown = options.keys() - _WITHOUT_EFFECT
         if unknown:
             raise TypeError(f"the backend of a pool has no option {', '.join(sorted(unknown))}: leave it out")
+        if mmap_mode not in (None, "r", "c", "r+", "w+"):
+            raise ValueError(f"mmap_mode is {mmap_mode!r}: give 'r' (read only), 'c' (copies to write to) or None")
         if mmap_mode in ("r+", "w+"):
             raise ValueError(
                 f"mmap_mode={mmap_mode!r} would have tasks write into arrays of the client, which is another machine: "

@@ -40,7 +40,7 @@ class Initializer:
 
     @classmethod
     def of(cls, function: Callable[..., object] | None, args: Sequence[object] = ()) -> Initializer | None:
-        """The same token for what pickles to the same; ``None`` for ``None``. Raises ``TypeError`` for what is no function."""
+        """The same token for what pickles to the same; ``None`` for ``None``. Raises ``TypeError`` if it is no function."""
         if function is None:
             return None
         if not callable(function):

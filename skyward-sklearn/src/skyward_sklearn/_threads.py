@@ -47,7 +47,7 @@ class Limits:
     def here(cls, inner: int | None = None) -> Limits:
         """Those of this process, the client. Raises ``ValueError`` for an ``inner`` that is no number of threads."""
         given: Any = inner
-        if given is not None and not (isinstance(given, Integral) and given >= 1):
+        if given is not None and not (isinstance(given, Integral) and int(given) >= 1):
             raise ValueError(f"inner_max_num_threads is {inner!r}: give a number of threads, 1 or more")
         return cls(inner, tuple((name, os.environ[name]) for name in VARIABLES if name in os.environ))
 
