@@ -40,7 +40,11 @@ class Initializer:
 
     @classmethod
     def of(cls, function: Callable[..., object] | None, args: Sequence[object] = ()) -> Initializer | None:
-        """The same token for what pickles to the same; ``None`` for ``None``. Raises ``TypeError`` if it is no function."""
+        """The same token for what pickles to the same; ``None`` for ``None``.
+
+        Raises:
+            TypeError: what is given cannot be called.
+        """
         if function is None:
             return None
         if not callable(function):
