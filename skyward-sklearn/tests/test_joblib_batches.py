@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skyward_sklearn import _threads
 from skyward_sklearn._batches import Pace
 from skyward_sklearn._threads import VARIABLES, Limits, settings
 
@@ -78,3 +83,19 @@ def test_threads_are_what_was_asked_for_then_the_pools_then_the_clients_then_the
         assert found["MKL_NUM_THREADS"] == "81"
         assert found["OPENBLAS_NUM_THREADS"] == str(share)
     assert found["LOKY_MAX_CPU_COUNT"] == str(share)
+
+
+@pytest.mark.parametrize(
+    ("told", "cores"),
+    [(("250000 100000",), 3), (("250000", "100000"), 3), (("max 100000",), 64), (("-1", "100000"), 64), ((), 64)],
+    ids=["new", "old", "no limit", "no limit, old", "no such file"],
+)
+def test_a_container_has_the_cores_that_its_share_of_their_time_comes_to(
+    told: tuple[str, ...], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / name for name in ("quota", "period")][: max(1, len(told))]
+    for path, text in zip(paths, told, strict=False):
+        path.write_text(f"{text}\n")
+    monkeypatch.setattr(_threads, "_QUOTAS", (tuple(map(str, paths)),))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: range(64), raising=False)
+    assert _threads._cores() == cores

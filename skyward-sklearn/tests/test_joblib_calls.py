@@ -13,7 +13,7 @@ import pytest
 from joblib import Memory, Parallel, delayed
 
 import skyward as sky
-from skyward_sklearn import joblib_backend
+from skyward_sklearn import JoblibPool, joblib_backend
 from skyward_sklearn._backend import SkywardBackend
 from skyward_sklearn._batches import Pace
 
@@ -121,3 +121,17 @@ def test_a_memory_keeps_what_slots_have_computed(pool: sky.ComputePool, tmp_path
     for _ in range(2):
         assert Parallel()(delayed(cached)(n, str(tmp_path / "marks")) for n in range(10)) == list(range(1, 11))
     assert cached(3, "") == 4
+
+
+def test_threads_are_limited_in_a_slot_before_anything_else_is_loaded_there() -> None:
+    @sky.compute
+    def limits() -> tuple[str | None, list[str]]:
+        import sys
+
+        return os.environ.get("OMP_NUM_THREADS"), [name for name in sys.modules if name in found]
+
+    found = {"numpy", "skyward_sklearn._threads"}
+    with JoblibPool(nodes=2, display="quiet", collect_metrics=False) as pool:
+        threads, order = limits() >> pool
+    assert threads == str(max(1, len(os.sched_getaffinity(0)) // 2))
+    assert order == ["skyward_sklearn._threads", "numpy"]

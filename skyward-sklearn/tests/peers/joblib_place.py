@@ -7,6 +7,7 @@ the default; those that joblib has for its other backends too are run once, for 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ import skyward as sky
 from skyward_sklearn._backend import SkywardBackend
 
 sys.path.insert(0, str(Path(__file__).parent))
-from joblib_skips import SKIPS  # type: ignore[import-not-found, unused-ignore]
+from joblib_skips import OTHERWISE, SKIPS  # type: ignore[import-not-found, unused-ignore]
 
 OTHERS = {"multiprocessing", "threading", "sequential", "spawn", "back_compat_backend", "dask"}
 POOL = sky.ComputePool(nodes=2, concurrency=2, timeout=None, display="quiet")
@@ -42,10 +43,29 @@ class LokyBackend(SkywardBackend):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(POOL, *args, **options)
 
+    def _renew(self) -> None:
+        super()._renew()
+        assert self._sender is not None
+        vars(self._sender)["_terms"] = _admitted(self._sender._terms)
+
     @property
     def _workers(self) -> object:
         """What some tests look at, to see that the workers are others after an error."""
         return self._sender
+
+
+def _admitted(terms: Any) -> Any:
+    """The terms of a batch; unpickled, they admit its slot to the processes of this program's managers."""
+
+    def opened(key: bytes, function: Any, args: Any) -> Any:
+        multiprocessing.current_process().authkey = key
+        return function(*args)
+
+    class Admitted:
+        def __reduce__(self) -> Any:
+            return opened, (bytes(multiprocessing.current_process().authkey), *terms.__reduce__())
+
+    return Admitted()
 
 
 class in_place:  # noqa: N801
@@ -66,6 +86,8 @@ def run_in_a_program(command: list[str], timeout: float | None = None, **expecte
     from joblib.testing import check_subprocess_call
 
     script, code = ("", command[2]) if command[1] == "-c" else (command[1], "")
+    if expected.get("stderr_regex") == "LokyProcess":  # what loky's own processes log when they start
+        del expected["stderr_regex"]
     program = IN_A_PROGRAM.format(folder=str(Path(__file__).parent), script=script, code=code)
     check_subprocess_call([command[0], "-c", program], timeout=None, **expected)
 
@@ -85,11 +107,13 @@ class Suite:
         wanted = [item for item in items if _is_about_loky(item)]
         skips = {name: reason for skip in SKIPS for name, reason in skip.here(joblib.__version__)}
         known = {name for item in wanted for name in _names(item)}
-        self.unknown = sorted(set(skips) - known)
+        self.unknown = sorted(({*skips} | {*OTHERWISE}) - known)
         for item in wanted:
             for name in _names(item):
                 if name in skips:
                     item.add_marker(pytest.mark.skip(reason=skips[name]))
+                if name in OTHERWISE and isinstance(item, pytest.Function):
+                    item.callspec.params.update(OTHERWISE[name])
         for module in {item.module for item in wanted if isinstance(item, pytest.Function)}:
             if hasattr(module, "check_subprocess_call"):
                 module.check_subprocess_call = run_in_a_program

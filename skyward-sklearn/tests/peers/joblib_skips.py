@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["SKIPS", "Skip"]
+__all__ = ["OTHERWISE", "SKIPS", "Skip"]
 
 
 class Skip(NamedTuple):
@@ -39,10 +39,6 @@ SKIPS = (
         ),
     ),
     Skip(
-        "loky refuses to run below threads, where it would fork; a pool runs there as anywhere",
-        ("test_nested_parallel_warnings[threading-loky-True]",),
-    ),
-    Skip(
         "a KeyboardInterrupt that a task raises by itself arrives as TaskError, so that it does not pass for Ctrl-C",
         ("test_error_capture[loky]",),
     ),
@@ -59,29 +55,25 @@ SKIPS = (
         ("test_numpy_arrays_use_different_memory[r+]", "test_numpy_arrays_use_different_memory[w+]"),
     ),
     Skip(
-        "expects loky to fail when another generator is dropped, which shuts its one executor down; a pool goes on",
-        tuple(
-            f"test_multiple_generator_call_separated_gc[{one}-{two}-loky-True]"
-            for one in GENERATORS
-            for two in GENERATORS
-        ),
+        "expects other processes for another initializer; a slot keeps its own, and calls each initializer there",
+        ("test_initializer_not_reused",),
+        since="1.5.0",
     ),
     Skip(
-        "looks for what loky's processes log when they start",
-        ("test_parallel_with_interactively_defined_bound_method_loky",),
-    ),
-    Skip(
-        "has workers talk to a process of multiprocessing.Manager, which admits the client's own children only",
-        ("test_dispatch_multiprocessing[loky]",),
-    ),
-    Skip(
-        "has workers talk to a process of multiprocessing.Manager, which admits the client's own children only",
-        (
-            "test_initializer_context",
-            "test_initializer_parallel",
-            "test_initializer_reused",
-            "test_initializer_not_reused",
-        ),
+        "expects two jobs to run in the same two processes each time; here they run in any two of four slots",
+        ("test_initializer_reused[2]",),
         since="1.5.0",
     ),
 )
+
+OTHERWISE: dict[str, dict[str, object]] = {
+    # Loky refuses to run below threads, where it would fork, and warns. A pool runs there as anywhere.
+    "test_nested_parallel_warnings[threading-loky-True]": {"expected": False},
+    # Loky fails when another generator is dropped, which shuts its one executor down. A pool goes on.
+    **{
+        f"test_multiple_generator_call_separated_gc[{one}-{two}-loky-True]": {"error": False}
+        for one in GENERATORS
+        for two in GENERATORS
+    },
+}
+"""Tests that are run with the outcome that joblib expects of its other backends, where a pool does more than loky."""
