@@ -330,8 +330,14 @@ def test_a_pool_that_ends_under_a_parallel_makes_it_fail(tasks: Any, tmp_path: P
         results = Parallel(backend=backend, return_as="generator")(
             [delayed(tasks.wait_for)(str(tmp_path / "never"))] * 4
         )
+        managed = Parallel(backend=SkywardBackend(pool)).__enter__()
     with pytest.raises(sky.UsageError):
         next(results)
+    with pytest.raises(sky.UsageError) as late:
+        managed([delayed(abs)(1)])
+    (note,) = late.value.__notes__
+    assert note.startswith("Traceback here")
+    managed.__exit__(None, None, None)
 
 
 def test_a_copy_of_the_process_runs_its_calls_itself(backend: None) -> None:

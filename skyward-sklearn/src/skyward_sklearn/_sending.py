@@ -59,7 +59,7 @@ class Sent:
         if isinstance(error, OutcomeUnknown | SlotDied):
             error.add_note(_AGAIN)
         if error is not None:
-            raise _with_remote_traceback(error)
+            raise _with_traceback(error, "on the node")
         return self.future.result()
 
 
@@ -123,7 +123,7 @@ class Sender:
         except SerializationError as error:
             sent.future = _failed(not_sent(error, name))
         except Exception as error:  # noqa: BLE001  joblib waits for a callback, and looks for the error there
-            sent.future = _failed(error)
+            sent.future = _failed(_with_traceback(error, "here, where it was sent").with_traceback(None))
         sent.calls = ()
         sent.future.add_done_callback(lambda _: self._landed(sent))
         if self._aborted:  # meanwhile, on another thread, which did not see this future
@@ -195,11 +195,11 @@ def _failed(error: Exception) -> concurrent.futures.Future[Ran]:
     return future
 
 
-def _with_remote_traceback(error: BaseException) -> BaseException:
-    """Note on an error where it was raised on the node: joblib takes the traceback off that says so."""
+def _with_traceback[E: BaseException](error: E, where: str) -> E:
+    """Note on an error where it was raised: joblib takes the traceback off that says so."""
     if error.__traceback__ is not None:
         lines = "".join(traceback.format_tb(error.__traceback__)).rstrip()
-        error.add_note(f"Traceback on the node (most recent call last):\n{lines}")
+        error.add_note(f"Traceback {where} (most recent call last):\n{lines}")
     return error
 
 
