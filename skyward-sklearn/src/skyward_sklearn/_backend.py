@@ -185,9 +185,6 @@ class SkywardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         assert self._sender is not None
         return self._sender.send(func.items, callback)
 
-    apply_async = submit
-    """What joblib up to 1.4 calls it."""
-
     def retrieve_result_callback(self, out: Sent) -> list[Any]:
         """The results of a batch that has ended; raises what one of its calls raised."""
         seconds, pause, results = out.ran()

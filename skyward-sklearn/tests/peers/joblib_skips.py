@@ -16,7 +16,7 @@ class Skip(NamedTuple):
 
     reason: str
     names: tuple[str, ...]
-    since: str = "1.4.2"
+    since: str = "1.5.0"
 
     def here(self, version: str) -> Iterator[tuple[str, str]]:
         """The names with the reason, where this version has them."""
