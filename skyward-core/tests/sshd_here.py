@@ -87,8 +87,8 @@ class Sshd:
             "ListenAddress 127.0.0.1",
             f"HostKey {private}",
             f"AuthorizedKeysFile {self.folder}/authorized_keys",
-            # A bash that a server starts reads the user's ~/.bashrc, unless another shell seems to have started it: what
-            # programs such as pyenv do and say in there has nothing to do with the tests.
+            # A bash that a server starts reads the user's ~/.bashrc, unless another shell seems to have started it.
+            # What programs such as pyenv do and say in there has nothing to do with the tests.
             f"SetEnv PATH={os.pathsep.join(self._folders)} SHLVL=1",
             "PasswordAuthentication no",
             "KbdInteractiveAuthentication no",
