@@ -30,6 +30,7 @@ MODULES = {
     """,
     "ahead_raises": "raise SystemExit(3)",
     "ahead_waits": "import os; open(os.environ['AHEAD_GATE']).read()",
+    "ahead_asks": "import gc; collects = gc.isenabled()",
     "ahead_dies": "import ctypes; ctypes.string_at(0)",
 }
 
@@ -120,6 +121,18 @@ def test_a_task_that_waits_for_imports_can_be_cancelled_and_they_go_on(gate: Pat
             future.result(LIMIT)
         gate.write_text("")
         assert imported() >> pool == {"ahead_waits", "ahead_plain"}
+
+
+@sky.compute
+def collects() -> tuple[bool, bool]:
+    import gc
+
+    return sys.modules["ahead_asks"].collects, gc.isenabled()
+
+
+def test_garbage_is_searched_for_by_tasks_and_not_by_imports(gate: Path) -> None:
+    with pool_with("ahead_asks") as pool:
+        assert collects() >> pool == (False, True)
 
 
 def test_a_pool_ends_while_its_slots_still_import(gate: Path) -> None:

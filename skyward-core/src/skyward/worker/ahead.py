@@ -9,6 +9,7 @@ packages refuse to be loaded a second time in a process.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import threading
@@ -27,6 +28,8 @@ class ImportsAhead:
     """Imports modules in their order. What is missing or fails is passed over.
 
     What they write to the descriptors 1 and 2 goes nowhere; what goes to Python's own streams is the slot's to drop.
+    Garbage is not searched for meanwhile: nearly all that an import makes stays, and scikit-learn's takes a fifth less
+    time without.
 
     ``names`` are those of the modules.
     """
@@ -34,6 +37,7 @@ class ImportsAhead:
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
         self._begun = False
+        self._collects = False
         self._over = threading.Event()
         self._outputs: list[tuple[int, int]] = []  # descriptors, and where they led before
         self._lock = threading.Lock()
@@ -43,6 +47,8 @@ class ImportsAhead:
         if self._begun:
             return
         self._begun = True
+        self._collects = gc.isenabled()
+        gc.disable()
         self._silence()
         threading.Thread(target=self._work, name="skyward-imports", daemon=True).start()
 
@@ -78,4 +84,6 @@ class ImportsAhead:
                 os.dup2(before, descriptor)
                 os.close(before)
             self._outputs.clear()
+            if self._collects:
+                gc.enable()
             self._over.set()
