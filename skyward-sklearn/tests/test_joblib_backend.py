@@ -306,7 +306,7 @@ def test_what_cannot_be_pickled_is_named_from_where_the_user_stands(backend: Non
         assert caught.value.path == path
         again = pickle.loads(pickle.dumps(caught.value))
         assert (str(again), again.path) == (str(caught.value), path)
-    with pytest.raises(sky.SerializationError, match="result of (allocate_)?lock cannot be pickled: result: "):
+    with pytest.raises(sky.SerializationError, match=r"result of (allocate_)?lock cannot be pickled: result: "):
         Parallel()([delayed(threading.Lock)()])
 
 
