@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from road_fakes import FakeProvider, Journey, run
 
 import skyward as sky
-from skyward import _supplying
+from skyward import _hooks, _supplying
 from skyward._supplying import is_here, supplied, title_of, together_with
 from skyward.spi import Capabilities, ComputeSpec, Supplies, Supplying
 
@@ -278,7 +278,7 @@ def test_an_integration_that_does_not_answer_is_named(monkeypatch: pytest.Monkey
             threading.Event().wait()
             return Supplies()
 
-    monkeypatch.setattr(_supplying, "LIMIT", 0.01)
+    monkeypatch.setattr(_hooks, "LIMIT", 0.01)
     with pytest.raises(sky.PluginError, match=r"the integration acme has not returned after 0\.01 s; report"):
         options_of(Silent())
 

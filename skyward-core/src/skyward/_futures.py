@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skyward._interrupts import shield
-from skyward.errors import SerializationError
 
 if TYPE_CHECKING:
     from skyward._engine import Engine
@@ -131,7 +130,7 @@ class Completer:
         try:
             result, error = task.outcome()
         except BaseException as raised:  # noqa: BLE001  unpickling runs the user's own code, which may leave by sys.exit
-            result, error = None, _unreadable(task, raised)
+            result, error = None, task.unreadable(raised, f"it raised {raised!r}")
         future.let_go()
         if future.cancelled():
             return
@@ -140,14 +139,3 @@ class Completer:
             future.set_exception(error)
         else:
             future.set_result(result)
-
-
-def _unreadable(task: Task, raised: BaseException) -> SerializationError:
-    node, slot = task.place
-    message = (
-        f"the result of {task.name} cannot be unpickled on the client: it raised {raised!r}; "
-        "return values of types that the client can import"
-    )
-    error = SerializationError(message, path="result", node=node, slot=slot)
-    error.__cause__ = raised
-    return error

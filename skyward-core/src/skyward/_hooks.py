@@ -10,7 +10,7 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import evolve, frozen
 
@@ -24,10 +24,42 @@ if TYPE_CHECKING:
     from skyward.model.instance import Instance
     from skyward.model.spec import ComputeSpec
 
-__all__ = ["LIMIT", "Aside", "Hook", "Hooks"]
+__all__ = ["LIMIT", "Aside", "Hook", "Hooks", "within_limit"]
 
 LIMIT = 30.0
 """Seconds that a plugin's function may take."""
+
+
+async def within_limit[T](
+    work: Callable[[], T], mistake: Callable[[str], PluginError], *, passes: tuple[type[BaseException], ...] = ()
+) -> T:
+    """Do ``work``, which is a plugin's, on a thread of its own, and wait for that.
+
+    Args:
+        work: what to do.
+        mistake: gives the error for what went wrong, in words that follow a subject.
+        passes: errors of ``work`` that are no mistakes, and go on as they are.
+
+    Raises:
+        PluginError: it raised anything else, or took too long.
+    """
+
+    def guarded() -> tuple[Any, BaseException | None]:
+        try:
+            return work(), None
+        except BaseException as error:  # noqa: BLE001  also sys.exit() is no more than this plugin's mistake
+            return None, error
+
+    try:
+        async with asyncio.timeout(LIMIT):
+            answer, error = await asyncio.get_running_loop().run_in_executor(Aside(), guarded)
+    except TimeoutError as late:
+        raise mistake(f"has not returned after {LIMIT:g} s") from late
+    if isinstance(error, passes):
+        raise error
+    if error is not None:
+        raise mistake(f"failed with {type(error).__name__}: {error}") from error
+    return cast("T", answer)
 
 
 @frozen
@@ -56,21 +88,7 @@ class Hook:
         Raises:
             PluginError: it raised anything, or took too long.
         """
-
-        def work() -> tuple[Any, BaseException | None]:
-            try:
-                return read(self.call(**arguments)), None
-            except BaseException as error:  # noqa: BLE001  also sys.exit() is no more than this plugin's mistake
-                return None, error
-
-        try:
-            async with asyncio.timeout(LIMIT):
-                answer, error = await asyncio.get_running_loop().run_in_executor(Aside(), work)
-        except TimeoutError as late:
-            raise self.mistake(f"has not returned after {LIMIT:g} s") from late
-        if error is not None:
-            raise self.mistake(f"failed with {type(error).__name__}: {error}") from error
-        return answer
+        return await within_limit(lambda: read(self.call(**arguments)), self.mistake)
 
     def mistake(self, what: str) -> PluginError:
         """The error that reports a mistake of this plugin."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from skyward._hooks import LIMIT, Aside
+from skyward._hooks import within_limit
 from skyward.errors import ConfigurationError, PluginError, SkywardError
 from skyward.model.image import Image, Variables, client_python
 from skyward.model.redact import redact
@@ -68,28 +67,13 @@ async def supplied(options: PoolOptions) -> PoolOptions:
 
 
 async def _asked(integration: Supplying, title: str, spec: ComputeSpec) -> Supplies:
-    def work() -> tuple[object, BaseException | None]:
-        try:
-            return integration.supplies(spec), None
-        except BaseException as error:  # noqa: BLE001  also sys.exit() is no more than this integration's mistake
-            return None, error
+    def mistake(what: str) -> PluginError:
+        return PluginError(f"supplies of the integration {title} {what}; report that to its authors, or leave it out")
 
-    try:
-        async with asyncio.timeout(LIMIT):
-            answer, error = await asyncio.get_running_loop().run_in_executor(Aside(), work)
-    except TimeoutError as late:
-        raise _mistake(title, f"has not returned after {LIMIT:g} s") from late
-    if isinstance(error, SkywardError):
-        raise error
-    if error is not None:
-        raise _mistake(title, f"failed with {type(error).__name__}: {error}") from error
+    answer: object = await within_limit(lambda: integration.supplies(spec), mistake, passes=(SkywardError,))
     if not isinstance(answer, Supplies):
-        raise _mistake(title, f"returned {answer!r}, which is no Supplies")
+        raise mistake(f"returned {answer!r}, which is no Supplies")
     return answer
-
-
-def _mistake(title: str, what: str) -> PluginError:
-    return PluginError(f"supplies of the integration {title} {what}; report that to its authors, or leave it out")
 
 
 def _demand_network(found: Named, providers: Iterable[Provider]) -> None:

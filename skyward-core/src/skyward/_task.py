@@ -83,14 +83,18 @@ class Task:
         try:
             return _codec.decode(frame.buffers[0], frame.buffers[1:]), None
         except Exception as error:  # noqa: BLE001  unpickling runs the user's own code
-            node, slot = self.place
-            message = (
-                f"the result of {self.name} cannot be unpickled on the client: {type(error).__name__}: {error}; "
-                "return values of types that the client can import"
-            )
-            failed = SerializationError(message, path="result", node=node, slot=slot)
-            failed.__cause__ = error
-            return None, failed
+            return None, self.unreadable(error, f"{type(error).__name__}: {error}")
+
+    def unreadable(self, cause: BaseException, what: str) -> SerializationError:
+        """The error of a result that cannot be unpickled here; ``what`` says what happened instead."""
+        node, slot = self.place
+        message = (
+            f"the result of {self.name} cannot be unpickled on the client: {what}; "
+            "return values of types that the client can import"
+        )
+        error = SerializationError(message, path="result", node=node, slot=slot)
+        error.__cause__ = cause
+        return error
 
     def fail(self, frame: Frame, how: int) -> None:
         """Take in the report of a failure."""
