@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 import sys
+import tomllib
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from typing import Any
 
 import joblib as real_joblib
@@ -200,3 +202,10 @@ def test_a_version_that_is_not_loaded_here_is_read_from_what_is_installed(monkey
     pickle.loads(pickle.dumps(Versions((("sklearn", real_sklearn.__version__),))))
     with pytest.raises(sky.ConfigurationError, match=r"scikit-learn .* where the client has 0\.3"):
         pickle.loads(pickle.dumps(Versions((("sklearn", "0.3"),))))
+
+
+def test_the_nodes_get_a_threadpoolctl_that_this_package_works_with() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    (bound,) = (each for each in project["dependencies"] if each.startswith("threadpoolctl"))
+    for integration in (joblib, sklearn):
+        assert bound in supplied(integration)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Joblib", "Sklearn", "joblib", "sklearn", "sklearn_backend"]
 
-_THREADPOOLCTL = "threadpoolctl>=3.1"  # as this package's own pyproject.toml has it; a node does not install that one
+_THREADPOOLCTL = "threadpoolctl>=3.5"  # as this package's own pyproject.toml has it; a node does not install that one
 
 
 @frozen
