@@ -22,9 +22,15 @@ import threading
 import skyward as sky
 
 
+def tell(*words):
+    # In one piece: print writes the end of a line by itself, and other threads have something to tell as well.
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")
+    sys.stdout.flush()
+
+
 def say(event):
     if isinstance(event, (sky.LogLine, sky.ClusterDestroyed)):
-        print(getattr(event, "line", type(event).__name__), flush=True)
+        tell(getattr(event, "line", type(event).__name__))
 
 
 def work(text, begun):
@@ -80,7 +86,7 @@ def test_a_program_that_ends_without_shutdown_waits_for_its_work_and_ends_the_ma
         + f"""
 executor = sky.Executor(PROVIDER, display="quiet", on_event=say)
 futures = [executor.submit(work, text, {str(mark)!r}) for text in "ab"]
-print("the end", flush=True)
+tell("the end")
 """
     )
     assert lines(program, "the end")
@@ -99,8 +105,8 @@ def test_after_an_uncaught_error_what_has_not_begun_is_dropped(start: Any, mark:
 executor = sky.Executor(PROVIDER, display="quiet", on_event=say)
 futures = [executor.submit(work, text, {str(mark)!r}) for text in "ab"]
 begun = threading.Event()
-futures[0].add_done_callback(lambda future: print("a is done", flush=True))
-futures[1].add_done_callback(lambda future: print("b is cancelled:", future.cancelled(), flush=True))
+futures[0].add_done_callback(lambda future: tell("a is done"))
+futures[1].add_done_callback(lambda future: tell("b is cancelled:", future.cancelled()))
 raise KeyError("mine")
 """
     )
@@ -151,8 +157,8 @@ def test_a_program_that_is_told_to_end_does_not_wait_for_what_runs(
 executor = sky.Executor(PROVIDER, display="quiet", on_event=say)
 {block}
     futures = [executor.submit(work, text, {str(mark)!r}) for text in "ab"]
-    futures[0].add_done_callback(lambda future: print("a:", type(future.exception()).__name__, flush=True))
-    futures[1].add_done_callback(lambda future: print("b is cancelled:", future.cancelled(), flush=True))
+    futures[0].add_done_callback(lambda future: tell("a:", type(future.exception()).__name__))
+    futures[1].add_done_callback(lambda future: tell("b is cancelled:", future.cancelled()))
     futures[0].result()
 """
     )
@@ -180,7 +186,7 @@ def test_a_program_ends_only_after_the_machines_of_an_executor_that_nobody_has(s
         PROGRAM
         + f"""
 sky.Executor(PROVIDER, display="quiet", on_event=say).submit(work, "a", {str(mark)!r})
-print("the end", flush=True)
+tell("the end")
 """
     )
     lines(program, "the end")
@@ -227,9 +233,9 @@ with sky.Executor(PROVIDER, display="quiet") as executor:
     if not child:
         executor.shutdown()
         sys.exit(3)
-    print("the copy ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    tell("the copy ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     future.result()
-    print(executor.submit(abs, -4).result())
+    tell(executor.submit(abs, -4).result())
 """
     )
     lines(program, "the copy ended with 3")
