@@ -29,12 +29,12 @@ TESTS = (
 looks into the folders that loky's workers share."""
 
 
-def test_what_joblib_asks_of_loky_holds_for_a_pool(tmp_path: Path) -> None:
+def test_what_joblib_asks_of_loky_holds_for_a_pool(outer_environ: dict[str, str], tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(tmp_path), "-q", "-rfE"]
     command += ["-p", "no:cacheprovider", "-p", "no:skyward", "-p", "joblib_place", "--timeout", "120"]
     command += ["--pyargs", *(f"joblib.test.test_{test}" for test in TESTS), "--disable-warnings"]
-    environ = os.environ | {"PYTHONPATH": str(PLACE), "SKYWARD_JOBLIB_RESULT": str(result)}
+    environ = outer_environ | {"PYTHONPATH": str(PLACE), "SKYWARD_JOBLIB_RESULT": str(result)}
     run = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     told = json.loads(result.read_text())

@@ -23,11 +23,11 @@ LEAST = {
 """Modules with tests, and how many of each pass at least. Each test sends several tasks on average."""
 
 
-def test_what_scikit_learn_asks_of_itself_holds_on_a_pool(tmp_path: Path) -> None:
+def test_what_scikit_learn_asks_of_itself_holds_on_a_pool(outer_environ: dict[str, str], tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(tmp_path), "-q", "-rfE", "--tb=short"]
     command += ["-p", "no:cacheprovider", "-p", "no:skyward", "-p", "sklearn_place", "--timeout", "300"]
-    environ = os.environ | {"PYTHONPATH": str(PLACE), "SKYWARD_SKLEARN_RESULT": str(result)}
+    environ = outer_environ | {"PYTHONPATH": str(PLACE), "SKYWARD_SKLEARN_RESULT": str(result)}
     run = subprocess.run([*command, "--pyargs", *LEAST], env=environ, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     told = json.loads(result.read_text())
