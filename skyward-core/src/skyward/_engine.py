@@ -23,6 +23,7 @@ from skyward._display import make_display
 from skyward._events import EventBus
 from skyward._interrupts import shield
 from skyward._teardown import shielded
+from skyward._uncollected import uncollected
 from skyward.errors import UsageError
 from skyward.model.events import ClusterDestroyed, Error, PoolStopping
 
@@ -87,10 +88,12 @@ class Engine:
         """Provision, and wait for it. An interrupt rolls back what was begun."""
         _interrupts.install()
         with shield:
-            provisioning = self.begin()
+            with uncollected():
+                provisioning = self.begin()
             try:
                 with shield.window():
-                    importlib.import_module("skyward._calls")  # what the first task needs, while the machines start
+                    with uncollected():
+                        importlib.import_module("skyward._calls")  # the first task needs it: while the machines start
                     while not provisioning.done():  # so that a signal that struck just before the waiting is seen
                         concurrent.futures.wait([provisioning], timeout=0.2)
                 provisioning.result()

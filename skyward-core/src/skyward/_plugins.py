@@ -23,6 +23,7 @@ from skyward._plugins_kinds import (
     SELECTORS,
     Kind,
 )
+from skyward._uncollected import uncollected
 from skyward.errors import ConfigurationError, PluginError, PluginNotInstalled
 
 if TYPE_CHECKING:
@@ -63,9 +64,10 @@ def _registry() -> Registry:
             )
         _loading = True
         try:
-            from skyward._plugins_registry import Registry
+            with uncollected():
+                from skyward._plugins_registry import Registry
 
-            _made.append(Registry())
+                _made.append(Registry())
         finally:
             _loading = False
         return _made[0]

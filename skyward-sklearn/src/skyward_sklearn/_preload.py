@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 __all__ = ["modules"]
 
-_CLIENTS_OWN = frozenset({"conftest", "datasets", "experimental", "externals", "test", "testing", "tests"})
+_CLIENTS_OWN = frozenset({"conftest", "datasets", "experimental", "externals", "io", "test", "testing", "tests"})
 """Parts that a client uses to have data, or tests, and that no estimator needs: reading them would delay the tasks."""
 
 
