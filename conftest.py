@@ -72,7 +72,10 @@ def require() -> Require:
 @pytest.fixture(autouse=True, scope="session")
 def _no_foreign_plugins() -> None:
     """Whatever plugin packages a developer has installed, the tests see skyward alone."""
+    from skyward import _plugins
+
     os.environ["SKYWARD_DISABLE_PLUGINS"] = "1"
+    _plugins.forget()  # what test modules have asked for while they were collected
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import threading
 from collections.abc import Awaitable, Callable
@@ -62,6 +63,7 @@ class Node:
         self._configuration: dict[str, Any] | None = None
         self._head: tuple[str, int] | None = None
         self._up: set[int] = set()
+        self._at_work: set[concurrent.futures.Future[Any]] = set()
         self._asked_back: set[tuple[int, int]] = set()  # (slot, sequence) whose answer is still to come
         self._heard = threading.Condition()
         self._pings = self._pongs = 0
@@ -295,9 +297,12 @@ class Node:
 
     def _soon(self, coroutine: Any) -> None:
         try:
-            asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         except RuntimeError:  # the loop has been closed: the pool is gone
             coroutine.close()
+            return
+        self._at_work.add(future)  # the loop itself does not keep what waits for something that nobody else keeps
+        future.add_done_callback(self._at_work.discard)
 
     def close(self) -> None:
         """Tell the node to end, and let go of its channels."""
