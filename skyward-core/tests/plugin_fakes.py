@@ -22,6 +22,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.delenv("SKYWARD_DISABLE_PLUGINS")
     monkeypatch.syspath_prepend(str(tmp_path))
     _hide_others(monkeypatch, tmp_path)
+    _plugins.forget()  # what tests before have asked for
     before = set(sys.modules)
 
     def put(distribution: str, code: str, version: str = "1.2.3", folder: Path = tmp_path) -> None:
