@@ -26,10 +26,9 @@ __all__ = ["Dispatcher"]
 
 _log = logging.getLogger("skyward.tasks")
 
-_BRIEF = 0.2
-"""Seconds. Only a function that has run for less than this on average is sent ahead to a busy slot. For a longer one
-the delay between two tasks is no matter (3 ms on one machine with an argument of 1 MB, a round trip and more on
-others), while waiting behind it would be, until it is taken back."""
+_BRIEF = 0.02
+"""Seconds. Only a function that has run for less than this on average is sent ahead to a busy slot: for a longer one
+the network's delay between two tasks is no matter, while waiting behind it would be, and it could not be withdrawn."""
 _VICTIMS = 3
 """As many slots may die with a task that has not begun; then the task fails."""
 _TAKE_BACK_AFTER = 0.002
