@@ -69,13 +69,13 @@ def image(provider: Any) -> sky.Image:
 @pytest.fixture(scope="session")
 def pool(provider: Any, image: sky.Image) -> Iterator[sky.ComputePool]:
     """Two nodes with one slot each."""
-    yield from _open(sky.ComputePool(provider, nodes=2, image=image, display="quiet"))
+    yield from _open(sky.ComputePool(provider, nodes=2, image=image, display="quiet", lease=60.0))
 
 
 @pytest.fixture(scope="session")
 def roomy(provider: Any, image: sky.Image) -> Iterator[sky.ComputePool]:
     """One node with two slots, whose tasks share its files."""
-    yield from _open(sky.ComputePool(provider, concurrency=2, image=image, display="quiet"))
+    yield from _open(sky.ComputePool(provider, concurrency=2, image=image, display="quiet", lease=60.0))
 
 
 class Recorder:

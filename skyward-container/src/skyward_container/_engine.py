@@ -25,8 +25,8 @@ _log = logging.getLogger("skyward.container")
 ENGINES = ("docker", "podman", "nerdctl")
 """The programs that are looked for, in this order."""
 
-_ANSWER_LIMIT = 15.0
-"""Seconds that an engine may take to say that it is there."""
+_ANSWER_LIMIT = 25.0
+"""Seconds that an engine may take to say that it is there; podman takes over 15 where much is being written."""
 _LIMIT = 60.0
 """Seconds that any other command may take, unless it says otherwise."""
 
