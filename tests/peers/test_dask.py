@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,12 +45,21 @@ def test_dasks_configuration_takes_it_for_a_block(executor: Any, dask: Any) -> N
 
 def test_as_many_tasks_run_at_a_time_as_there_are_slots(executor: Any, dask: Any) -> None:
     begun: list[int] = []
-    unsubscribe = executor.pool.on(sky.TaskStarted, lambda event: begun.append(event.task_id))
+    enough = threading.Event()
+
+    def note(event: sky.TaskStarted) -> None:
+        begun.append(event.task_id)
+        if len(begun) == 10:
+            enough.set()
+
+    unsubscribe = executor.pool.on(sky.TaskStarted, note)
     try:
         dask.compute(*[dask.delayed(abs)(-n) for n in range(10)], scheduler=executor)
+        # One task for each call: with a wrong number of workers they would come in batches, and be fewer.
+        assert enough.wait(60), begun
     finally:
         unsubscribe()
-    assert len(begun) == 10  # one task for each call: with a wrong number of workers they would come in batches
+    assert len(begun) == 10
 
 
 def test_an_error_of_a_call_is_raised_as_itself(executor: Any, dask: Any) -> None:

@@ -111,6 +111,8 @@ class Bare:
         mount = f"type=bind,source={self.folder},destination=/mnt/test,ro"
         command = ("run", "--detach", "--pull", "never", "--network", "host", "--http-proxy=false")
         podman(*command, "--mount", mount, "--name", self.name, *options, image, "sh", "-c", _START)
+        # Now: where everybody asks the engine it takes seconds to tell, too long for who wants to kill in a phase.
+        self._first = int(podman("inspect", "--format", "{{.State.Pid}}", self.name))
         self.identity = PoolIdentity(
             pool_id="p", owner="me", deadline=time.time() + 600, lease=60.0, token=secrets.token_bytes(16)
         )
@@ -123,7 +125,6 @@ class Bare:
 
     def processes(self) -> list[int]:
         """What sessions there have started, by the numbers of this machine."""
-        first = int(podman("inspect", "--format", "{{.State.Pid}}", self.name))
         parents: dict[int, int] = {}
         names: dict[int, bytes] = {}
         for entry in filter(str.isdigit, os.listdir("/proc")):
@@ -132,11 +133,11 @@ class Bare:
                 names[int(entry)], parents[int(entry)] = head.partition(b"(")[2], int(rest.split()[1])
 
         def is_there(pid: int) -> bool:
-            while pid in parents and pid != first:
+            while pid in parents and pid != self._first:
                 pid = parents[pid]
-            return pid == first
+            return pid == self._first
 
-        return [pid for pid in names if is_there(pid) and pid != first and not names[pid].startswith(b"sshd")]
+        return [pid for pid in names if is_there(pid) and pid != self._first and not names[pid].startswith(b"sshd")]
 
     def address(self, user: str = "root", **changes: Any) -> SshAddress:
         given = {"port": self.port, "username": user, **changes}
