@@ -15,12 +15,12 @@ from .bare import DEBIAN
 from .bare import make_bare as make_bare
 from .conftest import until
 
-LEASE = 5.0
+LEASE = 15.0
 """Seconds. Making the machine ready takes longer, since a command that is called twice for it does."""
 
 _SLOW = """
 printf '#!/bin/sh\\necho "$*" >>/shutdowns\\n' >/usr/local/sbin/shutdown
-printf '#!/bin/sh\\nsleep 3\\nexec /usr/bin/sha256sum "$@"\\n' >/usr/local/bin/sha256sum
+printf '#!/bin/sh\\nsleep 8\\nexec /usr/bin/sha256sum "$@"\\n' >/usr/local/bin/sha256sum
 chmod 755 /usr/local/sbin/shutdown /usr/local/bin/sha256sum
 """
 
