@@ -88,12 +88,10 @@ class Engine:
         """Provision, and wait for it. An interrupt rolls back what was begun."""
         _interrupts.install()
         with shield:
-            with uncollected():
-                provisioning = self.begin()
+            provisioning = self.begin()
             try:
                 with shield.window():
-                    with uncollected():
-                        importlib.import_module("skyward._calls")  # the first task needs it: while the machines start
+                    importlib.import_module("skyward._calls")  # what the first task needs, while the machines start
                     while not provisioning.done():  # so that a signal that struck just before the waiting is seen
                         concurrent.futures.wait([provisioning], timeout=0.2)
                 provisioning.result()
@@ -160,6 +158,7 @@ class Engine:
         self._holding = True
         atexit.register(self.leave)  # for a pool that is entered without a block
 
+    @uncollected()
     def _begin(self) -> concurrent.futures.Future[None]:
         self.events.adopt()
         if self._options.on_event is not None:
