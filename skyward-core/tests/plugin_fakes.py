@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import skyward as sky
 from skyward import _plugins
 
 type Install = Callable[..., None]
@@ -22,7 +23,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.delenv("SKYWARD_DISABLE_PLUGINS")
     monkeypatch.syspath_prepend(str(tmp_path))
     _hide_others(monkeypatch, tmp_path)
-    _plugins.forget()  # what tests before have asked for
+    _plugins.forget()  # what tests before have asked for,
+    for module, known in ((sky, _plugins.FIRST_PARTY), (sky.integrations, _plugins.FIRST_PARTY_INTEGRATIONS)):
+        for name in known:
+            monkeypatch.delitem(vars(module), name, raising=False)  # and what the modules keep of that
     before = set(sys.modules)
 
     def put(distribution: str, code: str, version: str = "1.2.3", folder: Path = tmp_path) -> None:

@@ -119,4 +119,4 @@ def task(number: int, function: bytes = b"f" * 16) -> Any:
     payload = SimpleNamespace(data=b"arguments", buffers=[], shared=None)
     bundle = SimpleNamespace(modules=(), digest=b"")
     encoded = SimpleNamespace(digest=function, payload=SimpleNamespace(data=b"function", buffers=[]))
-    return SimpleNamespace(number=number, payload=payload, encoded=encoded, bundle=bundle, cancelled=False)
+    return SimpleNamespace(number=number, payload=payload, encoded=encoded, bundle=bundle, cancelled=False, team=None)

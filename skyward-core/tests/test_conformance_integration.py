@@ -30,7 +30,7 @@ def counted(function: Any) -> Function:
     def around(*args: Any, **kwargs: Any) -> Any:
         return run(*args, **kwargs)
 
-    return sky.compute(retry=function.retry)(around)
+    return sky.ComputeFunction(around, function.retry, function.together)
 
 
 class TestAnExample(IntegrationConformance):
@@ -63,6 +63,10 @@ def wrapped(before: Callable[[Any], object] | None = None) -> Callable[[Any], Fu
 
 def undecorated(function: Any) -> Any:
     return functools.wraps(function.local)(lambda *args, **kwargs: function.local(*args, **kwargs))
+
+
+def apart(function: Any) -> Function:
+    return sky.compute(retry=function.retry)(counted(function).local)
 
 
 def eager(function: Any) -> Function:
@@ -199,6 +203,7 @@ MUTANTS: list[tuple[str, Any, str]] = [
         "name of the function was 'total' and is 'around' .*; put",
     ),
     ("test_retry_is_kept", once, "retry=3 has retry=0 .*; hand it on"),
+    ("test_together_is_kept", apart, "together=True has together=False .*; hand it on"),
     ("test_local_keeps_working", talkative, r"total.local\(2, 3\) gave None .*; pass arguments and result on"),
     ("test_what_the_function_raises_comes_out_as_it_is", swallowing, "and nothing came out; let"),
     ("test_what_the_function_raises_comes_out_as_it_is", translating, r"RuntimeError\(.* came out; let"),

@@ -22,7 +22,7 @@ import pytest
 from processes_below import asked, below, wait_for_end
 
 from skyward import _cache
-from skyward._environment import ensure_environment, environment_key
+from skyward._environment import ensure_environment
 from skyward._uv import base_python, find_uv
 from skyward.errors import BootstrapError
 from skyward.model.image import Image, client_python
@@ -330,20 +330,6 @@ def test_an_environment_whose_interpreter_is_gone_is_built_again(calls: Path, in
     again = asyncio.run(ensure_environment(image))
     assert again != python
     assert says(again, "import quick; print(quick.NAME)") == "quick"
-
-
-def test_the_key_depends_on_what_is_installed_and_on_uvs_settings_but_on_no_secret() -> None:
-    image = Image(pip=["six"])
-    keys = [
-        environment_key(image, (), {}),
-        environment_key(Image(pip=["attrs"]), (), {}),
-        environment_key(image, ("psutil",), {}),
-        environment_key(image, (), {"UV_INDEX": "https://a:b@x/simple"}),
-        environment_key(image, (), {"UV_EXCLUDE_NEWER": "2026-01-01"}),
-    ]
-    assert len(set(keys)) == len(keys)
-    assert environment_key(image, (), {"UV_INDEX": "https://c:d@x/simple"}) == keys[3]
-    assert environment_key(image, (), {"TERM": "dumb"}) == keys[0]
 
 
 def test_settings_of_the_clients_own_environment_do_not_lead_uv_astray(

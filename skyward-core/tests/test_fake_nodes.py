@@ -241,6 +241,8 @@ def test_a_local_machine_whose_client_has_stopped_its_processes_costs_until_it_i
 
 def test_a_real_pool_is_provisioned_on_simulated_nodes_whose_tasks_fail_and_say_why() -> None:
     with simulated() as cloud, pool(cloud, nodes=3, concurrency=2) as three:
+        with pytest.raises(UsageError, match="simulated nodes run no tasks"):
+            sky.ComputeFunction(len, together=True)("") @ three
         with pytest.raises(UsageError, match="simulated nodes run no tasks: make the cloud with nodes='local'"):
             double(1) >> three
         cloud.clock.advance(3000)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ MODULES = {
     """,
     "ahead_raises": "raise SystemExit(3)",
     "ahead_waits": "import os; open(os.environ['AHEAD_GATE']).read()",
+    "ahead_slowly": """
+        import os
+        open(os.environ['AHEAD_GATE']).read()
+        there = True
+    """,
     "ahead_asks": "import gc; collects = gc.isenabled()",
     "ahead_dies": "import ctypes; ctypes.string_at(0)",
 }
@@ -121,6 +127,39 @@ def test_a_task_that_waits_for_imports_can_be_cancelled_and_they_go_on(gate: Pat
             future.result(LIMIT)
         gate.write_text("")
         assert imported() >> pool == {"ahead_waits", "ahead_plain"}
+
+
+def test_a_call_whose_slots_still_import_says_for_which_it_waits(
+    gate: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("skyward._together._LATE", 0.0)
+    told = threading.Event()
+    monkeypatch.setattr(caplog.handler, "emit", lambda record: told.set() if "waits for" in record.msg else None)
+    function = sky.ComputeFunction(os.getpid, together=True)
+    function.bound_to = lambda _size: ""  # type: ignore[attr-defined]
+    with caplog.at_level("INFO", "skyward.tasks"), pool_with("ahead_slowly") as pool, ThreadPoolExecutor(1) as threads:
+        call = threads.submit(pool.broadcast, function())
+        assert told.wait(LIMIT)
+        gate.write_text("")
+        assert len(call.result(LIMIT)) == 1
+
+
+def test_a_process_is_asked_what_it_is_bound_to_when_its_imports_are_over(gate: Path) -> None:
+    def bound_to(size: int) -> str:
+        import sys
+
+        found: Any = sys.modules["ahead_slowly"]
+        return "" if found.there else "half of it"
+
+    started = threading.Event()
+    function = sky.ComputeFunction(os.getpid, together=True)
+    function.bound_to = bound_to  # type: ignore[attr-defined]
+    with pool_with("ahead_slowly") as pool, ThreadPoolExecutor(1) as threads:
+        pool.on(sky.TaskStarted, lambda _: started.set())
+        call = threads.submit(pool.broadcast, function())
+        assert started.wait(LIMIT)
+        gate.write_text("")
+        assert len(call.result(LIMIT)) == 1
 
 
 @sky.compute

@@ -38,3 +38,15 @@ def test_a_clock_that_is_wrong_is_named_where_certificates_are_complained_of(
 @pytest.mark.parametrize(("complaint", "ahead"), [(TLS, 100), ("no space left on device", 864_000)])
 def test_a_clock_is_not_blamed_for_anything_else(complaint: str, ahead: float) -> None:
     assert "clock" not in failed(complaint, ahead)
+
+
+def test_an_index_that_does_not_answer_is_named_with_the_setting_that_leads_there() -> None:
+    said = Said(Image(pip=["torch"], env={"UV_TORCH_BACKEND": "cpu"}), lambda *_: None)
+    for line in (
+        "::skyward:: deps started ",
+        "error: Failed to fetch: https://download.pytorch.org/whl/cpu/torch/",
+        "  cause: dns error",
+        "::skyward:: deps failed uv pip install --python venv/bin/python",
+    ):
+        said.line(line)
+    assert "download.pytorch.org did not answer, where UV_TORCH_BACKEND has uv look" in str(said.failure("node 0", 2))

@@ -154,10 +154,30 @@ def test_the_images_requirements_come_first_and_no_package_of_theirs_is_named_by
     added = pip[len(image.pip) :]
     assert len(set(added)) == len(added)
     named = {_supplying._package(each) for each in own}
-    assert {_supplying._package(each) for each in added}.isdisjoint(named)
+    assert {_supplying._package(each) for each in added if not each.endswith("[extra]")}.isdisjoint(named)
     assert {_supplying._package(each) for each in pip} == named | {
         _supplying._package(each) for names in theirs for each in names
     }
+
+
+@pytest.mark.parametrize(
+    ("own", "supplied", "added"),
+    [
+        (["jax==0.10.2"], "jax[cuda12]>=0.8", "jax[cuda12]"),
+        (["JAX"], "jax[k8s,cuda12]>=0.8", "jax[cuda12,k8s]"),
+        (["jax @ https://host/jax-0.10.2-py3-none-any.whl"], "jax[cuda12]", "jax[cuda12]"),
+        (["jax"], "jax[cuda12]==0.10.2", "jax[cuda12]==0.10.2"),
+        (["jax>=0.8"], "jax[cuda12]>=0.8 ; python_version > '3'", 'jax[cuda12] ; python_version > "3"'),
+        (["jax[cuda13]==0.10.2"], "jax[cuda12]>=0.8", None),  # else it would have both
+        (["jax", "jax[tpu]"], "jax[cuda12]>=0.8", None),
+        (["jax==0.10.2"], "jax>=0.8", None),
+    ],
+)
+def test_a_version_that_the_image_names_gets_the_extras_that_the_nodes_devices_need(
+    own: list[str], supplied: str, added: str | None
+) -> None:
+    image = merged(sky.Image(pip=own), Supplies(pip=[supplied]))
+    assert image.pip == (*own, *([] if added is None else [added]))
 
 
 def test_a_bare_url_names_no_package() -> None:

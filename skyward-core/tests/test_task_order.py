@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import skyward as sky
-from skyward._calls import Calls
+from skyward._calls import Calls, Several
 from skyward._dispatcher import Dispatcher
 from skyward._events import EventBus
 from skyward.worker.protocol import RAISED, Kind
@@ -101,7 +101,7 @@ def test_an_interrupted_call_goes_on_once_the_last_words_of_its_task_are_deliver
         dispatcher=SimpleNamespace(cancel=lambda _: done.append("stopped")),
         events=SimpleNamespace(settle=lambda: done.append("delivered")),
     )
-    Calls(engine)._abandon([], lambda: done.append("ended"))
+    Calls(engine)._abandon(Several([]), lambda: done.append("ended"))
     assert done == ["stopped", "ended", "delivered"]
 
 

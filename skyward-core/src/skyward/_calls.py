@@ -6,7 +6,7 @@ import _thread
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -15,14 +15,16 @@ from skyward._futures import Completer
 from skyward._interrupts import shield
 from skyward._misuse import silence
 from skyward._task import Task
+from skyward._together import Alone, Team, judge_of
 from skyward.computation import PendingBatch, PendingCompute
 from skyward.errors import SerializationError
 from skyward.function import ComputeFunction
 
 if TYPE_CHECKING:
+    from skyward._dispatcher import Dispatcher
     from skyward._engine import Engine
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "Several"]
 
 _LAST_PATIENCE = 8.0
 """Seconds that an interrupted caller waits for its tasks to stop; a node kills a stubborn one after 3."""
@@ -51,43 +53,42 @@ class Calls:
                 self._engine.dispatcher.submit([task])
                 self._engine.reactor.wait(done)
         except BaseException:
-            self._abandon([task], lambda: done.acquire(timeout=_LAST_PATIENCE))
+            self._abandon(Several([task]), lambda: done.acquire(timeout=_LAST_PATIENCE))
             raise
         self._engine.events.settle()
         return self._take(task)
 
     def run_batch(self, batch: PendingBatch[*tuple[Any, ...]]) -> tuple[Any, ...]:
         """Run several at the same time and wait for all of them."""
-        tasks = self._tasks(batch)
-        return self._take_all(self._wait(tasks), return_exceptions=batch.return_exceptions)
+        several = self._several(batch)
+        self._wait(several)
+        return _taken(several.outcomes(), return_exceptions=batch.return_exceptions)
 
     def broadcast(self, pending: PendingCompute[Any]) -> tuple[Any, ...]:
         """Run one on every node and wait for all of them."""
-        return self._take_all(self._wait(self._copies(pending)), return_exceptions=False)
+        copies = self._copies(pending)
+        self._wait(copies)
+        return _taken(copies.outcomes())
 
-    def _wait(self, tasks: list[Task]) -> list[Task]:
-        if not tasks:
+    def _wait(self, work: Several | Team) -> None:
+        if not work.tasks:
             self._engine.require_active()
-            return tasks
+            return
         done = _thread.allocate_lock()
         done.acquire()
-        left = _Countdown(len(tasks), done.release)
-        for task in tasks:
-            task.on_done = left
         try:
             with shield:
-                self._engine.dispatcher.submit(tasks)
+                work.start(self._engine.dispatcher, done.release)
                 self._engine.reactor.wait(done)
         except BaseException:
-            self._abandon(tasks, lambda: done.acquire(timeout=_LAST_PATIENCE))
+            self._abandon(work, lambda: done.acquire(timeout=_LAST_PATIENCE))
             raise
         self._engine.events.settle()
-        return tasks
 
-    def _abandon(self, tasks: Sequence[Task], wait: Any) -> None:
+    def _abandon(self, work: Several | Team, wait: Any) -> None:
         """The caller was interrupted: stop its tasks, and see them stopped, so that the pool is usable again."""
         with shield:
-            self._engine.dispatcher.cancel(tasks)
+            work.cancel(self._engine.dispatcher)
         wait()
         self._engine.events.settle()  # their last words come before the interrupt goes on
 
@@ -95,7 +96,8 @@ class Calls:
 
     async def arun(self, pending: PendingCompute[Any]) -> Any:
         """Run one without blocking the loop."""
-        (task,) = await self._await([self._task(pending)])
+        task = self._task(pending)
+        await self._await(Several([task]))
         try:
             return self._take(task)
         except StopIteration as error:
@@ -103,33 +105,32 @@ class Calls:
 
     async def arun_batch(self, batch: PendingBatch[*tuple[Any, ...]]) -> tuple[Any, ...]:
         """Run several without blocking the loop."""
-        tasks = self._tasks(batch)
-        return self._take_all(await self._await(tasks), return_exceptions=batch.return_exceptions)
+        several = self._several(batch)
+        await self._await(several)
+        return _taken(several.outcomes(), return_exceptions=batch.return_exceptions)
 
     async def abroadcast(self, pending: PendingCompute[Any]) -> tuple[Any, ...]:
         """Run one on every node without blocking the loop."""
-        return self._take_all(await self._await(self._copies(pending)), return_exceptions=False)
+        copies = self._copies(pending)
+        await self._await(copies)
+        return _taken(copies.outcomes())
 
-    async def _await(self, tasks: list[Task]) -> list[Task]:
-        if not tasks:
+    async def _await(self, work: Several | Team) -> None:
+        if not work.tasks:
             self._engine.require_active()
-            return tasks
+            return
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
-        left = _Countdown(len(tasks), lambda: _tell(loop, done))
-        for task in tasks:
-            task.on_done = left
         with shield:
-            self._engine.dispatcher.submit(tasks)
+            work.start(self._engine.dispatcher, lambda: _tell(loop, done))
         self._engine.reactor.resume()
         try:
             await done.wait()
         except BaseException:
-            self._engine.dispatcher.cancel(tasks)
+            work.cancel(self._engine.dispatcher)
             raise
         if not self._engine.events.settle(0):  # callbacks may need the loop, so it does not wait for them
             await asyncio.to_thread(self._engine.events.settle)
-        return tasks
 
     # for futures
 
@@ -148,12 +149,12 @@ class Calls:
 
     # encoding and decoding
 
-    def _tasks(self, batch: object) -> list[Task]:
+    def _several(self, batch: object) -> Several:
         if not isinstance(batch, PendingBatch):
             silence(batch)
             raise TypeError(f"{_described(batch)} is no batch of calls: make one with `&` or sky.gather(...)")
         batch.dispatched = True
-        return [self._task(pending) for pending in batch.pendings]
+        return Several([self._task(pending) for pending in batch.pendings])
 
     def _task(self, pending: object, node: int | None = None) -> Task:
         if not isinstance(pending, PendingCompute):
@@ -172,7 +173,10 @@ class Calls:
         bundle = encoded.bundle
         if payload.modules:
             bundle = _modules.collect(encoded.payload.modules | payload.modules)
-        return Task(encoded, payload, bundle, node=node, retries=function.retry)
+        task = Task(encoded, payload, bundle, node=node, retries=function.retry)
+        if function.together:
+            task.team = Alone(function)
+        return task
 
     def _integrated(self, function: ComputeFunction[..., Any]) -> ComputeFunction[..., Any]:
         """The function with the pool's plugins around it; one object per function, so that it is sent once."""
@@ -184,14 +188,21 @@ class Calls:
             self._decorated[function] = known
         return known
 
-    def _copies(self, pending: PendingCompute[Any]) -> list[Task]:
-        """The same call for every node, pickled once."""
+    def _copies(self, pending: PendingCompute[Any]) -> Several | Team:
+        """The same call for every node, or for every slot as a group, pickled once."""
         first = self._task(pending, node=0)
-        more = range(1, self._engine.node_count)
-        return [
-            first,
-            *(Task(first.encoded, first.payload, first.bundle, node=node, retries=first.retries) for node in more),
-        ]
+        if first.team is not None:
+            function = self._integrated(pending.function)
+            nodes, slots = range(self._engine.spec.nodes), range(self._engine.spec.concurrency)
+            places = [(node, slot) for node in nodes for slot in slots]
+            return Team(first, places, judge_of(function), first.team.probe)
+        more = range(1, self._engine.spec.nodes)
+        return Several(
+            [
+                first,
+                *(Task(first.encoded, first.payload, first.bundle, node=node, retries=first.retries) for node in more),
+            ]
+        )
 
     def _take(self, task: Task) -> Any:
         result, error = task.outcome()
@@ -202,13 +213,13 @@ class Calls:
                 del error  # its traceback has this frame: together they would wait for the garbage collector
         return result
 
-    def _take_all(self, tasks: list[Task], *, return_exceptions: bool) -> tuple[Any, ...]:
-        outcomes = [task.outcome() for task in tasks]
-        if not return_exceptions:
-            for _, error in outcomes:
-                if error is not None:
-                    raise error
-        return tuple(result if error is None else error for result, error in outcomes)
+
+def _taken(outcomes: list[tuple[Any, BaseException | None]], *, return_exceptions: bool = False) -> tuple[Any, ...]:
+    if not return_exceptions:
+        for _, error in outcomes:
+            if error is not None:
+                raise error
+    return tuple(result if error is None else error for result, error in outcomes)
 
 
 def _described(value: object) -> str:
@@ -221,6 +232,28 @@ def _remedy(value: object) -> str:
     if isinstance(value, ComputeFunction):
         return f"call it, `{value.name}(...) >> pool`"
     return "decorate a function with @sky.compute, and pass what calling it gives"
+
+
+class Several:
+    """Tasks that run each by itself, and are waited for together."""
+
+    def __init__(self, tasks: list[Task]) -> None:
+        self.tasks = tasks
+
+    def start(self, dispatcher: Dispatcher, done: Callable[[], object]) -> None:
+        """Have them run, and ``done`` called when all have ended."""
+        left = _Countdown(len(self.tasks), done)
+        for task in self.tasks:
+            task.on_done = left
+        dispatcher.submit(self.tasks)
+
+    def cancel(self, dispatcher: Dispatcher) -> None:
+        """Stop them."""
+        dispatcher.cancel(self.tasks)
+
+    def outcomes(self) -> list[tuple[Any, BaseException | None]]:
+        """What each has come to."""
+        return [task.outcome() for task in self.tasks]
 
 
 class _Countdown:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
-from skyward.errors import BudgetExhausted, OutcomeUnknown, PoolTimeout, SlotDied, TaskCancelled
+from skyward.errors import BudgetExhausted, NodeLost, OutcomeUnknown, PoolTimeout, SlotDied, TaskCancelled
 
 if TYPE_CHECKING:
     from skyward._node import Node
@@ -31,12 +31,13 @@ def slot_died(task: Task, key: SlotKey, facts: dict[str, Any]) -> SlotDied:
     elif number is not None:
         how = f"was killed by signal {number} ({_signal_name(number)})"
         if number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE):
-            how += ": native code crashed; its last words are in the log lines of this node"
+            how += ": native code crashed"
+            how += "" if facts.get("words") else "; see the log lines of this node"
         elif number == signal.SIGKILL:
             how += ": something on the node killed it"
     else:
         how = f"ended with exit code {code}: the function, or something that it called, left by os._exit"
-    return SlotDied(
+    error = SlotDied(
         f"the process that ran {task.name} on node {node}, slot {slot} {how}; the slot itself was started anew",
         signal=number,
         exit_code=code,
@@ -44,6 +45,9 @@ def slot_died(task: Task, key: SlotKey, facts: dict[str, Any]) -> SlotDied:
         node=node,
         slot=slot,
     )
+    if facts.get("words"):
+        error.add_note("\n    ".join(["what it wrote last to standard error:", *facts["words"]]))
+    return error
 
 
 def _signal_name(number: int) -> str:
@@ -61,8 +65,12 @@ def outcome_unknown(task: Task, key: SlotKey) -> OutcomeUnknown:
     return OutcomeUnknown(message, node=key[0], slot=key[1])
 
 
-def node_lost(task: Task, node: Node, why: str) -> OutcomeUnknown:
+def node_lost(task: Task, node: Node, why: str) -> OutcomeUnknown | NodeLost:
     """The machine went away while it held the task."""
+    if task.shares_fate:
+        message = f"node {node.index} ({node.instance.id}) was lost while it ran {task.name} together with other slots "
+        message += f"({why}), and the call ended with it on all of them; {_AGAIN}"
+        return NodeLost(message, node=node.index, slot=task.place[1])
     message = f"node {node.index} ({node.instance.id}) was lost while it held {task.name} ({why}), and nobody can know "
     return OutcomeUnknown(f"{message}whether it ran; {_AGAIN}", node=node.index, slot=task.place[1])
 

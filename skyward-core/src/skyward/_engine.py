@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from skyward._reactor import Reactor
     from skyward._road import Road
     from skyward._signals import Ending
+    from skyward.model.spec import ComputeSpec
     from skyward.spi.integration import Integration
 
 __all__ = ["Engine"]
@@ -244,9 +245,9 @@ class Engine:
         return len(self.dispatcher.nodes) if self.is_active else 0
 
     @property
-    def node_count(self) -> int:
-        """Machines that were asked for."""
-        return self._options.spec.nodes
+    def spec(self) -> ComputeSpec:
+        """What was asked for."""
+        return self._options.spec
 
     @property
     def plugins(self) -> tuple[Integration, ...]:

@@ -24,7 +24,7 @@ from typing import Literal
 
 from skyward._cache import building, cache_folder, hold, prune, scratch_folder
 from skyward._command import run_command
-from skyward._uv import base_python, find_uv
+from skyward._uv import base_python, find_uv, unreached
 from skyward.errors import BootstrapError
 from skyward.model.image import Image, client_python
 from skyward.model.redact import redact
@@ -58,6 +58,8 @@ _DECIDING = (
     "UV_RESOLUTION",
     "UV_TORCH_BACKEND",
 )
+_NAMING_FILES = ("UV_BUILD_CONSTRAINT", "UV_CONSTRAINT", "UV_OVERRIDE")
+"""Those of them that name files, separated by spaces, whose contents decide."""
 
 
 async def ensure_environment(image: Image, *, extra: Sequence[str] = (), report: Report | None = None) -> Path:
@@ -93,8 +95,16 @@ def environment_key(image: Image, extra: Sequence[str], variables: Mapping[str, 
         "extra": sorted(extra),
         "base": [os.path.realpath(base_python()), sys.version, sys.platform],
         "settings": {name: redact(variables[name]) for name in _DECIDING if name in variables},
+        "files": [_digest(file) for name in _NAMING_FILES for file in variables.get(name, "").split()],
     }
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _digest(file: str) -> str | None:
+    try:
+        return hashlib.blake2b(Path(file).read_bytes()).hexdigest()
+    except OSError:  # a URL, or what uv will say more about
+        return None
 
 
 def _variables(image: Image) -> dict[str, str]:
@@ -131,7 +141,7 @@ async def _build(entry: Path, image: Image, requirements: Sequence[str], variabl
         for command in commands:
             code, output = await run_command(command, env=variables, cwd=build)
             if code:
-                raise _failure(command, code, output, image)
+                raise _failure(command, code, output, image, variables)
         _write_whole(entry / "ready", build.name)
     except BaseException:
         shutil.rmtree(build, ignore_errors=True)
@@ -153,13 +163,15 @@ def _write_whole(path: Path, text: str) -> None:
     half.replace(path)
 
 
-def _failure(command: Sequence[str], code: int, output: str, image: Image) -> BootstrapError:
+def _failure(
+    command: Sequence[str], code: int, output: str, image: Image, variables: Mapping[str, str]
+) -> BootstrapError:
     lines = redact(output, image.secrets).strip().splitlines()
     shown = "\n".join(lines[-_SHOWN_LINES:])
     line = redact(shlex.join(command), image.secrets)
+    remedy = unreached(shown, variables) or "Check the names and versions in Image(pip=...) and the package index."
     return BootstrapError(
-        f"the environment of the nodes could not be built: {line} ended with status {code}."
-        f" Check the names and versions in Image(pip=...) and the package index.\n{shown}",
+        f"the environment of the nodes could not be built: {line} ended with status {code}. {remedy}\n{shown}",
         phase="deps",
         command=line,
         output=shown,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from skyward.errors import UsageError
 from skyward.model.cluster import InstanceInfo
 from skyward.worker import context
+from skyward.worker.group import rank_in_group
 
 __all__ = ["current_accelerator", "instance_info", "world"]
 
@@ -44,7 +45,10 @@ def current_accelerator() -> str | None:
 def world() -> tuple[int, int]:
     """This node's rank and the number of nodes: what data is divided by, for ``@`` runs a call once on every node.
 
-    ``(0, 1)`` in a process that is not part of a pool, so that ``f.local()`` works on all of the data.
+    In a function that runs together with others, its rank among them and their number. ``(0, 1)`` in a process that is
+    not part of a pool, so that ``f.local()`` works on all of the data.
     """
+    if (place := rank_in_group()) is not None:
+        return place
     here = context.current
     return (0, 1) if here is None else (here.node, here.total_nodes)

@@ -5,9 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from skyward_jax import jax
+    from skyward_keras import keras
     from skyward_sklearn import JoblibPool, ScikitLearnPool, joblib, joblib_backend, sklearn, sklearn_backend
+    from skyward_tensorflow import tensorflow
+    from skyward_torch import torch
+    from skyward_transformers import transformers
 
-    __all__ = ["JoblibPool", "ScikitLearnPool", "joblib", "joblib_backend", "sklearn", "sklearn_backend"]
+    __all__ = [
+        "JoblibPool",
+        "ScikitLearnPool",
+        "jax",
+        "joblib",
+        "joblib_backend",
+        "keras",
+        "sklearn",
+        "sklearn_backend",
+        "tensorflow",
+        "torch",
+        "transformers",
+    ]
 else:
 
     def __getattr__(name):

@@ -209,7 +209,9 @@ class Node:
             case Kind.LOG:
                 head = head_of(frame)
                 self._dispatcher.logged(self.index, frame.number, head)
-                _, _, _, slot, number = head
+                line, stream, _, slot, number = head
+                if stream == "stderr":
+                    self.slots[slot].words.keep(frame.number, line)
                 self.slots[slot].raw_came(number)
             case Kind.METRICS:
                 self._dispatcher.measured(self.index, head_of(frame))

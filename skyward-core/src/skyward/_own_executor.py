@@ -32,7 +32,7 @@ class Executor(PoolExecutor):
 
     The machines end with ``shutdown``. An executor that is dropped without it, or is there when the program ends, waits
     for its futures and then ends them too. Where an error has left the block or ended the program, what has not begun
-    is dropped; after Ctrl-C or SIGTERM what runs is cut off as well.
+    is dropped; after Ctrl-C, SIGTERM or SIGHUP what runs is cut off as well.
     """
 
     def __init__(self, provider: ProviderLike | None = None, **parameters: Unpack[PoolParameters]) -> None:
@@ -135,7 +135,7 @@ class _Life:
 
 
 def _is_urgent(error: BaseException | None) -> bool:
-    """Whether somebody wants the program to end now, by Ctrl-C or SIGTERM."""
+    """Whether somebody wants the program to end now, by Ctrl-C, SIGTERM or SIGHUP."""
     return isinstance(error, KeyboardInterrupt) or _interrupts.told_to_end()
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 from skyward._teardown import describe
 from skyward.errors import SkywardError
-from skyward.model.instance import InstanceState
+from skyward.model.instance import Instance, InstanceState
 
 if TYPE_CHECKING:
     from skyward._fleet import Machine
     from skyward._node import Node
 
-__all__ = ["Rendezvous"]
+__all__ = ["Rendezvous", "why_apart"]
 
 _log = logging.getLogger("skyward.road")
 
@@ -80,14 +80,59 @@ class Rendezvous:
         address, port = self._head()
         return {"node": node, "total_nodes": len(self._machines), "head_addr": address, "head_port": port}
 
-    def _head(self) -> tuple[str, int]:
-        first = self._machines[0].instance
+    def addresses(self) -> dict[int, str]:
+        """Where the nodes reach each other."""
+        machines = list(self._machines.items())
         # Private addresses reach no further than one region of one provider.
-        near = len({(machine.seller, machine.offer.region) for machine in self._machines.values()}) == 1
-        address = (first.private_ip if near else None) or first.ip or first.private_ip or "127.0.0.1"
+        near = len({(machine.seller, machine.offer.region) for _, machine in machines}) == 1
+        return {node: _address(machine.instance, near=near) for node, machine in machines}
+
+    def apart(self) -> str:
+        """Why the nodes do not reach each other by private addresses, and what to do; empty where they do."""
+        return why_apart(dict(self._machines))
+
+    def _head(self) -> tuple[str, int]:
+        address = self.addresses()[0]
         if address not in self._ports:
             self._ports[address] = _port(address)
         return address, self._ports[address]
+
+
+def why_apart(machines: Mapping[int, Machine]) -> str:
+    """Why machines, by their nodes, do not reach each other by private addresses, and what to do; empty where they do.
+
+    Other addresses will not do: they may be a router's, which passes nothing on, and else all the world reaches them.
+    """
+    if len(machines) < 2:
+        return ""
+    for node, machine in sorted(machines.items()):
+        provider, instance = machine.seller.provider, machine.instance
+        if not provider.capabilities.private_network:
+            return (
+                f"those of {provider.name} have no private network as it is set up; use nodes=1, where concurrency=... "
+                "runs several, or a provider whose nodes have one"
+            )
+        if instance.state is InstanceState.RUNNING and not instance.private_ip:
+            return (
+                f"{provider.name} gave node {node} ({instance.id}) no private address, although it declares a private "
+                "network; report that to the authors of its plugin"
+            )
+    (first, head), *others = sorted(machines.items())
+    for node, machine in others:
+        if (machine.seller, machine.offer.region) != (head.seller, head.offer.region):
+            return (
+                f"node {first} is in {_place(head)} and node {node} in {_place(machine)}, and private addresses reach "
+                "no further than one region of one provider; open a pool of one provider that buys in one region"
+            )
+    return ""
+
+
+def _place(machine: Machine) -> str:
+    return f"{machine.offer.region} of {machine.seller.provider.name}"
+
+
+def _address(instance: Instance, *, near: bool) -> str:
+    return (instance.private_ip if near else None) or instance.ip or instance.private_ip or "127.0.0.1"
 
 
 def _port(head: str) -> int:

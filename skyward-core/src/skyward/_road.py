@@ -80,6 +80,8 @@ class Road:
         self._deadline = Deadline(self._fleet, dispatcher, self._books.extended, options.limits)
         self._books.deadline = self._deadline
         self._rendezvous = Rendezvous(lambda: list(dispatcher.nodes.values()))
+        dispatcher.teams.addresses = self._rendezvous.addresses
+        dispatcher.teams.apart = self._rendezvous.apart
         self._approach = Approach(
             self.pool_id,
             events,

@@ -23,8 +23,9 @@ class DistributedSampler:
     its own rank on. So that all replicas make equally many steps, the order is first filled up with its own beginning
     (some indices then come twice), or with ``drop_last`` cut at its end (some then do not come at all).
 
-    ``num_replicas`` and ``rank`` are by default the number of nodes and this node's index, and 1 and 0 in a process
-    that is not part of a pool. The order of an epoch depends on ``seed + epoch`` alone. It is drawn as ``shard`` draws
+    ``num_replicas`` and ``rank`` are by default the number of nodes and this node's index; in a function that runs
+    together with others, the size of the group and this one's rank; and 1 and 0 in a process that is not part of a
+    pool. The order of an epoch depends on ``seed + epoch`` alone. It is drawn as ``shard`` draws
     its order, not as torch does. Call ``set_epoch`` before each epoch, else all epochs have the order of epoch 0.
 
     ``len()`` is the number of indices per replica. Raises ``ConfigurationError`` for a rank that is no replica's, and

@@ -28,7 +28,7 @@ def shard(
     a: Any, b: Any, c: Any, d: Any, /, *more: Any, shuffle: bool = False, seed: int | None = None
 ) -> tuple[Any, ...]: ...
 def shard(*arrays: Any, shuffle: bool = False, seed: int | None = None) -> Any:
-    """Take this node's part of ``arrays``, which every node has as a whole.
+    """Take this node's part of ``arrays``, which every node has as a whole; this rank's in a group of functions.
 
     Every item falls to exactly one node, and the nodes' numbers of items differ by at most one; with fewer items than
     nodes some get an empty part. Without ``shuffle`` a part is a contiguous block, node 0 having the first. With it the

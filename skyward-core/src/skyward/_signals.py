@@ -1,8 +1,9 @@
-"""Endings that Ctrl-C and SIGTERM do not cut short."""
+"""Endings that Ctrl-C, SIGTERM and SIGHUP do not cut short."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -59,7 +60,8 @@ def finish(endings: Sequence[concurrent.futures.Future[None]], remaining: Callab
         except (KeyboardInterrupt, SystemExit) as interrupt:
             interrupted = interrupt
             left = ", ".join(remaining()) or "the last connections"
-            print(f"still removing {left}: please wait, or they would go on costing", file=sys.stderr)  # noqa: T201
+            with contextlib.suppress(OSError):  # of a terminal that is closed
+                print(f"still removing {left}: please wait, or they would go on costing", file=sys.stderr)  # noqa: T201
     error = first_error(endings)
     if interrupted is not None:
         raise interrupted from error

@@ -8,6 +8,7 @@ from collections.abc import Buffer
 from typing import TYPE_CHECKING, Any
 
 from skyward._uploads import Uploads
+from skyward._words import LastWords
 from skyward.worker.protocol import END, TASK, Frame, Kind, encode, head_of, size_of
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class SlotClient:
         self._sequence = 0
         self._received = 0
         self._lines = 0
+        self.words = LastWords()
         self._raw_lines = 0
         self._late: deque[Frame] = deque()  # a report that waits for raw lines, and what came behind it
         self._flying: OrderedDict[int, Task] = OrderedDict()
@@ -116,6 +118,11 @@ class SlotClient:
         if bundle.modules and bundle.digest not in self._bundles:
             self._bundles.add(bundle.digest)
             parts += encode(Kind.MODULES, head=(bundle.digest,), buffers=[pickle.dumps(bundle.records(), 5)])
+        if task.team is not None:
+            parts += task.team.frames(sequence, task)
+            if not task.team.is_met:  # it is asked for a port; the task follows with what the others have answered
+                self._link.send(parts)
+                return
         encoded = task.encoded
         if encoded.digest in self._functions:
             self._functions.move_to_end(encoded.digest)
@@ -133,6 +140,22 @@ class SlotClient:
             return
         buffers: list[Buffer] = [task.payload.data, *task.payload.buffers]
         self._link.send([*parts, *encode(Kind.TASK, task.number, buffers=buffers, raw_head=head)])
+
+    def send_on(self, task: Task) -> None:
+        """Send a task whose place among others is known by now; `send` was called before."""
+        sequence = self.sequence_of(task)
+        if sequence is not None:
+            self._transmit(sequence, task, ahead=False)
+
+    def renew(self) -> None:
+        """Have the slot go on in a new process. Nothing has begun of what it holds. The lock is held."""
+        if self._link is not None and self._open:
+            self._link.send(encode(Kind.RENEW))
+
+    def part(self, call: str) -> None:
+        """The group of a call does not meet, of which the slot has opened a port. The lock is held."""
+        if self._link is not None and self._open:
+            self._link.send(encode(Kind.GATHER, head=(0, call, "", b"", 0)))
 
     def meet_at(self, head: tuple[str, int]) -> None:
         """Tell the slot where node 0 is from now on; the tasks that are sent later know. The lock is held."""
@@ -182,6 +205,8 @@ class SlotClient:
             case Kind.EVENT:
                 self._line(head_of(frame)[0])
                 self.dispatcher.emitted(frame)
+            case Kind.PORT:
+                self.dispatcher.teams.answered(self, *head_of(frame))
             case Kind.WANT:
                 with self.dispatcher.lock:
                     for digest in head_of(frame)[0]:
@@ -343,6 +368,7 @@ class SlotClient:
                 unstarted.append(task)
             else:
                 unknown.append(task)
+        facts = {**facts, "words": [line for task in running for line in self.words.of(task.number)]}
         self.dispatcher.slot_died(self.key, facts, running=running, unstarted=unstarted, unknown=unknown)
         successor, self._successor = self._successor, None
         if successor is not None and successor["generation"] > self._buried:

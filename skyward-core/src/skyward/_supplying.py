@@ -135,7 +135,7 @@ def _variables(given: Mapping[str, str], found: Named) -> dict[str, str]:
 
 
 def _requirements(given: Iterable[str], found: Named) -> list[str]:
-    """What integrations require of packages that the image does not name, and pins of those that it leaves open."""
+    """What integrations require of packages that the image does not name; of others, pins and extras it leaves open."""
     taken: dict[str | None, list[str]] = {}
     for text in given:
         taken.setdefault(_package(text), []).append(text)
@@ -145,6 +145,8 @@ def _requirements(given: Iterable[str], found: Named) -> list[str]:
             name = _package(text)
             if name is None or name not in taken or _narrows(text, taken[name]):
                 wanted.setdefault(name or text, []).append((title, text))
+            elif extras := _extras_alone(text, taken[name]):
+                wanted.setdefault(name, []).append((title, extras))
     for same in wanted.values():
         _demand_agreement(same)
     return list(dict.fromkeys(text for same in wanted.values() for _, text in same))
@@ -154,6 +156,20 @@ def _narrows(text: str, own: Iterable[str]) -> bool:
     """Whether a requirement pins one of several versions that the image's own requirements of its package take."""
     pinned = _pin(text)
     return pinned is not None and all(_leaves_open(each, pinned) for each in own)
+
+
+def _extras_alone(text: str, own: Iterable[str]) -> str | None:
+    """The extras that a requirement names, where the image's own requirements of its package name none.
+
+    Which builds a framework gets may depend on them, as those for GPUs do. They go without a version, since resolvers
+    unite all requirements of a package. An extra that the image names is a choice, beside which others may do harm.
+    """
+    parsed = _parsed(text)
+    known = [_parsed(each) for each in own]
+    if parsed is None or not parsed.extras or any(each is None or each.extras for each in known):
+        return None
+    condition = f" ; {parsed.marker}" if parsed.marker else ""
+    return f"{parsed.name}[{','.join(sorted(parsed.extras))}]{condition}"
 
 
 def _leaves_open(text: str, version: str) -> bool:

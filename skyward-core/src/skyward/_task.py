@@ -13,6 +13,7 @@ from skyward.worker.protocol import UNPICKLABLE
 
 if TYPE_CHECKING:
     from skyward._modules import Bundle
+    from skyward._together import Alone, Team
     from skyward.worker.protocol import Frame
 
 __all__ = ["Task"]
@@ -40,9 +41,11 @@ class Task:
         "on_start",
         "payload",
         "place",
+        "rank",
         "retries",
         "seconds",
         "started",
+        "team",
     )
 
     def __init__(
@@ -69,6 +72,13 @@ class Task:
         self.error: BaseException | None = None
         self.on_done: Callable[[Task], None] | None = None
         self.on_start: Callable[[], object] | None = None
+        self.team: Team | Alone | None = None  # of a function that runs together with others, or could
+        self.rank = 0  # among those
+
+    @property
+    def shares_fate(self) -> bool:
+        """Whether it is part of a group, whose ranks end together."""
+        return self.team is not None and self.team.shares_fate
 
     @property
     def done(self) -> bool:

@@ -2,7 +2,7 @@
 
 Python runs a signal's handler in the main thread between two bytecodes. A signal that strikes in the moment between the
 last bytecode and the system call that waits is noted, and the handler runs only once that call returns, which may be
-never. While a pool is open, each Ctrl-C and SIGTERM is followed by a harmless signal that interrupts the wait.
+never. While a pool is open, each Ctrl-C, SIGTERM and SIGHUP is followed by a harmless signal that interrupts the wait.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _watch(read: int) -> None:
     main = threading.main_thread().ident
     with os.fdopen(read, "rb", buffering=0) as pipe:
         while numbers := pipe.read(64):
-            if signal.SIGINT not in numbers and signal.SIGTERM not in numbers:
+            if not {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}.intersection(numbers):
                 continue
             for seconds in _AFTER:
                 if not _over.wait(seconds) and main is not None:

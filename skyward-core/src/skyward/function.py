@@ -25,18 +25,21 @@ class ComputeFunction[**P, R]:
     ``PendingCompute``; nothing runs. ``local`` is the function itself, to run here and now.
 
     ``fn`` is the undecorated function, ``name`` what it is called in events and messages, and ``retry`` how many more
-    times a call may be run when its node or slot was lost, or nobody can know whether it ran.
+    times a call may be run when its node or slot was lost, or nobody can know whether it ran. ``together`` is for
+    integrations: a broadcast of the function runs in every slot of the pool as one group, see docs/plugins.md.
     """
 
     fn: Callable[..., Any]
     retry: int
+    together: bool
     __name__: str
     __qualname__: str
     __wrapped__: Callable[..., Any]
 
-    def __init__(self, fn: Callable[P, R], retry: int = 0) -> None:
+    def __init__(self, fn: Callable[P, R], retry: int = 0, together: bool = False) -> None:  # noqa: FBT001, FBT002
         self.fn = fn
         self.retry = retry
+        self.together = together
         own = self.__dict__
         for name in _COPIED:
             if hasattr(fn, name):
@@ -73,7 +76,7 @@ class ComputeFunction[**P, R]:
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         arguments = self._arguments
         if arguments is None:
-            arguments = self._arguments = Arguments(self.fn)
+            arguments = self._arguments = Arguments(_under_blocks(self.fn))
             self._least, self._most = arguments.least, arguments.most
         arguments.check(self.name, args, kwargs)
 
@@ -90,7 +93,7 @@ class ComputeFunction[**P, R]:
     def __reduce__(self) -> str | tuple[Any, ...]:
         if _found_by_name(self, getattr(self, "__module__", None), path := getattr(self, "__qualname__", "")):
             return str(path)
-        return ComputeFunction, (self.fn, self.retry)
+        return ComputeFunction, (self.fn, self.retry, self.together)
 
     def __repr__(self) -> str:
         import inspect  # only people call this
@@ -107,7 +110,7 @@ class _Method[**P, R](ComputeFunction[P, R]):
     """A compute function bound to an instance. Its pendings name the unbound function, so that it is sent only once."""
 
     def __init__(self, function: ComputeFunction[..., R], instance: object) -> None:
-        super().__init__(cast("Callable[P, R]", function.fn.__get__(instance)), function.retry)
+        super().__init__(cast("Callable[P, R]", function.fn.__get__(instance)), function.retry, function.together)
         self._function = function
         self._instance = instance
 
@@ -121,6 +124,13 @@ class _Method[**P, R](ComputeFunction[P, R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Method, (self._function, self._instance)
+
+
+def _under_blocks(fn: Any) -> Any:
+    """The function under what integrations have put around it by `grouped`, which takes what that one takes."""
+    while (block := getattr(fn, "skyward_block", None)) and block[0] is getattr(fn, "__wrapped__", None):
+        fn = block[0]
+    return fn
 
 
 def _found_by_name(function: object, module: str | None, path: str) -> bool:
@@ -178,7 +188,7 @@ def compute(fn: Any = None, /, *, retry: int | None = None) -> Any:
 def _compute(fn: Any, retry: int | None) -> ComputeFunction[..., Any]:
     """``compute`` with both arguments at hand; ``retry=None`` leaves it as it is, or 0."""
     if isinstance(fn, ComputeFunction):
-        return fn if retry is None or retry == fn.retry else ComputeFunction(fn.fn, retry)
+        return fn if retry is None or retry == fn.retry else ComputeFunction(fn.fn, retry, fn.together)
     _refuse_what_cannot_run(fn)
     return ComputeFunction(fn, retry or 0)
 

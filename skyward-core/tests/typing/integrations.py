@@ -39,6 +39,13 @@ def decorating() -> None:
     below = sky.integrations.sklearn()(add)
     assert_type(below(1, b=2), sky.PendingCompute[float])
     above(1, "2")  # type: ignore[arg-type]
+    bare = sky.integrations.torch(add)
+    assert_type(bare(1, b=2), sky.PendingCompute[float])
+    called = sky.integrations.torch(backend="nccl", timeout=60)(function)
+    assert_type(called.local(1, 2), float)
+    called("1", 2)  # type: ignore[arg-type]
+    assert_type(sky.integrations.jax(cuda=13)(function).local(1, 2), float)
+    assert_type(sky.integrations.keras(backend="torch")(add)(1, b=2), sky.PendingCompute[float])
 
 
 def around_an_open_pool(pool: sky.ComputePool) -> None:
@@ -52,5 +59,6 @@ def misused(pool: sky.ComputePool) -> None:
     sky.integrations.JoblibPool(sklearn_version="1.9.1")  # type: ignore[call-arg]
     sky.integrations.ScikitLearnPool(nodes="two")  # type: ignore[arg-type]
     sky.integrations.joblib(sklearn_version="1.9.1")  # type: ignore[call-overload]
+    sky.integrations.torch(backends="nccl")  # type: ignore[call-overload]
     sky.integrations.no_such_integration()  # type: ignore[attr-defined]
     sky.integrations.joblib_backend()  # type: ignore[call-arg]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from collections import deque
 from collections.abc import Iterable
 
+from skyward._uv import unreached
 from skyward.errors import BootstrapError
 from skyward.model.bootstrap import Progress, parse_clock, parse_progress
 from skyward.model.image import Image
@@ -28,6 +30,7 @@ class Said:
     """Takes the script's output line by line. Secrets of the image, and others, are hidden in whatever is kept."""
 
     def __init__(self, image: Image, report: PhaseReport, secrets: Iterable[str] = ()) -> None:
+        self._image = image
         self._secrets = (*image.secrets, *secrets)
         self._report = report
         self._lines: deque[str] = deque(maxlen=_SHOWN_LINES)
@@ -77,9 +80,11 @@ class Said:
                 "it: set that first. "
             )
         what = f"`{self._command}` failed" if self._command else f"it ended with status {status}"
+        # The client's own settings of indexes go along to machines.
+        silent = unreached(output, self._image.install_variables(os.environ))
+        remedy = silent or "Correct what its last lines complain of, and enter the pool again."
         return BootstrapError(
-            f"{machine} could not be made ready: in the phase {self.phase}, {what}. {clock}Correct what its last lines "
-            f"complain of, and enter the pool again.\n{output}",
+            f"{machine} could not be made ready: in the phase {self.phase}, {what}. {clock}{remedy}\n{output}",
             phase=self.phase,
             command=self._command,
             output=output,

@@ -52,7 +52,7 @@ class Supplies:
 
     Attributes:
         pip: requirements, as in ``Image.pip``. For a package that the image names too, the image's own stands; a pin
-            (``==``) of a version that it takes is added to it.
+            (``==``) of a version that it takes is added to it, and so are extras where it names none.
         pip_extra_index_url: a package index, used where the image names none.
         env: environment variables of the nodes' processes and of the installation; the image's and the pool's go
             before them.

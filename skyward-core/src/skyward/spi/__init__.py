@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from skyward._asking import shielded
     from skyward._cache import building, cache_folder
     from skyward._client import client_lives
+    from skyward._grouped import grouped
     from skyward._options import ProviderLike
     from skyward._parameters import PoolParameters
     from skyward._rest import (
@@ -61,6 +62,15 @@ if TYPE_CHECKING:
     from skyward.spi.offering import cheapest_first, meets
     from skyward.spi.selector import ProviderView, Selector
     from skyward.spi.settings import is_number, is_text, is_truth
+    from skyward.worker.framework import (
+        any_cause,
+        environ_with,
+        interface_of,
+        listening_variables,
+        not_on_this_node,
+        uninterrupted,
+    )
+    from skyward.worker.group import Group, Member, current_group
 else:
     # What pools without plugins have no use for; pluggy alone costs as much to import as the rest of a pool's start,
     # and what `skyward._ssh` and `skyward._rest` ask for, with the remedy where it is missing, costs ten times that.
@@ -68,6 +78,7 @@ else:
         "skyward._asking": ("shielded",),
         "skyward._cache": ("building", "cache_folder"),
         "skyward._client": ("client_lives",),
+        "skyward._grouped": ("grouped",),
         "skyward._options": ("ProviderLike",),
         "skyward._parameters": ("PoolParameters",),
         "skyward._rest": (
@@ -100,6 +111,15 @@ else:
         "skyward.spi.offering": ("cheapest_first", "meets"),
         "skyward.spi.selector": ("ProviderView", "Selector"),
         "skyward.spi.settings": ("is_number", "is_text", "is_truth"),
+        "skyward.worker.framework": (
+            "any_cause",
+            "environ_with",
+            "interface_of",
+            "listening_variables",
+            "not_on_this_node",
+            "uninterrupted",
+        ),
+        "skyward.worker.group": ("Group", "Member", "current_group"),
     }
 
     def __getattr__(name):
@@ -125,6 +145,7 @@ __all__ = [
     "Explain",
     "Finding",
     "Forewarned",
+    "Group",
     "Instance",
     "InstanceState",
     "Integration",
@@ -135,6 +156,7 @@ __all__ = [
     "Link",
     "MachineLabel",
     "Market",
+    "Member",
     "Mount",
     "Offer",
     "Order",
@@ -166,21 +188,29 @@ __all__ = [
     "Transport",
     "Watcher",
     "Wire",
+    "any_cause",
     "bearer",
     "building",
     "cache_folder",
     "cheapest_first",
     "client_lives",
     "client_surroundings",
+    "current_group",
+    "environ_with",
     "first_boot_script",
+    "grouped",
     "hookimpl",
+    "interface_of",
     "is_number",
     "is_text",
     "is_this_machine",
     "is_truth",
+    "listening_variables",
     "meets",
     "new_key_pair",
+    "not_on_this_node",
     "shielded",
+    "uninterrupted",
 ]
 
 

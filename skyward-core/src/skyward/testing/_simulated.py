@@ -142,6 +142,9 @@ class SimulatedNode:
                 self._backend.extend(self.record, seconds)
             case Kind.RECALL:
                 link.say(Kind.RECALLED, (*head_of(frame), False))
+            case Kind.GATHER:  # a port that nobody will look for, since the task fails
+                sequence, *_ = head_of(frame)
+                link.say(Kind.PORT, (sequence, 1, "", "", ""))
             case Kind.TASK:
                 error = UsageError("simulated nodes run no tasks: make the cloud with nodes='local' to run some")
                 sequence, *_ = TASK.unpack(frame.head)

@@ -105,7 +105,7 @@ class Channel:
             self.tell(ask)
 
     def tell(self, parts: list[Buffer]) -> None:
-        """Send a frame that nobody misses who connects anew."""
+        """Send a frame that nobody misses who connects anew, or asks for it again then."""
         with self._lock:
             if self._resumed:
                 self._send(parts)

@@ -15,9 +15,12 @@ from types import FrameType, TracebackType
 
 from skyward.worker.page import Page
 
-__all__ = ["Interrupts"]
+__all__ = ["Interrupts", "armed"]
 
 _SIGINT = frozenset({signal.SIGINT})
+
+armed: Interrupts | None = None
+"""Those of this process's slot; ``None`` in a process that is none."""
 
 
 class Interrupts:
@@ -38,6 +41,8 @@ class Interrupts:
 
     def arm(self) -> None:
         """Install the handler again, since a task may have put its own in place."""
+        global armed
+        armed = self
         if getsignal(signal.SIGINT) is not self._handler:
             signal.signal(signal.SIGINT, self._handler)
 
@@ -64,6 +69,11 @@ class Interrupts:
     def shut(self) -> None:
         """User code has ended: an interrupt that is still to come has come too late. May be called twice."""
         self._depth = 1
+
+    def hold(self) -> None:
+        """Raise no interrupt any more until the next task; on another thread than the one of tasks, do nothing."""
+        if threading.get_ident() == self._main:
+            self._depth += 1
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         running = self._page.running

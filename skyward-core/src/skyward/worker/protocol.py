@@ -112,6 +112,12 @@ class Kind(IntEnum):
     STOP = 40  # c -> v
     GOODBYE = 41  # v -> c       (reason,)
     NOTICE = 42  # v -> c       (reason, seconds until the machine is taken back or None)
+    GATHER = 50  # c -> s       (sequence, call, address, what to ask of the process with, size): a port for the task
+    # that will bear this number; answered. Without an address: the call will not need it after all
+    PORT = 51  # s -> c       (sequence, port, why there is none, what the process is bound to, why nobody knows)
+    GROUP = 52  # c -> s       (sequence, call, rank, members, address, what to ask of the process with): who runs
+    # together with the next task
+    RENEW = 53  # c -> s       end this process, so that the slot goes on in a new one
 
 
 class FrameError(Exception):

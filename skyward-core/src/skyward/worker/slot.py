@@ -18,7 +18,9 @@ from typing import Any
 
 from skyward.worker import context, failure, modules, pickling, streams
 from skyward.worker.ahead import ImportsAhead
+from skyward.worker.bound import RENEWED, Binding
 from skyward.worker.channel import Channel
+from skyward.worker.group import Meeting
 from skyward.worker.interrupts import Interrupts
 from skyward.worker.page import Page
 from skyward.worker.protocol import END, RAISED, SHARES, TASK, UNPICKLABLE, Frame, Kind, encode, head_of
@@ -69,6 +71,8 @@ class Slot:
         self._pid = os.getpid()
         self._functions: dict[bytes, SimpleNamespace] = {}
         self._bundles: set[bytes] = set()
+        self._meeting = Meeting(cluster.node, cluster.worker)
+        self._binding = Binding()
         self._interrupts = Interrupts(page)
         self._imports = ImportsAhead(preload) if preload else None
         begin = None if self._imports is None else self._imports.begin  # once a client has been told that we are here
@@ -118,6 +122,8 @@ class Slot:
                     self._functions.pop(digest, None)
             case Kind.HEAD:
                 self._cluster.head_addr, self._cluster.head_port = head_of(frame)
+            case Kind.GATHER | Kind.GROUP | Kind.RENEW:
+                self._gather(frame)
             case Kind.SHARE:
                 digest, offset, size = head_of(frame)
                 return self._take(digest, offset, size, frame.buffers[0])
@@ -129,6 +135,29 @@ class Slot:
                     return True
                 return not self._asked
         return False
+
+    def _gather(self, frame: Frame) -> None:
+        """A group is to run here: say whether it can, and at which port; or hear who is in it."""
+        if frame.kind == Kind.RENEW:
+            os._exit(RENEWED)  # all that ran here has been received: the client sends this to an empty slot
+        *which, last = head_of(frame)
+        if frame.kind == Kind.GROUP:
+            self._meeting.announce(*which)
+            self._binding.announce(which[0], last)
+        elif not which[2]:
+            self._meeting.part(which[1])
+        else:
+            if which[3]:  # a framework that is imported by half would count as not there; the task would wait as well
+                self._await_imports(lambda: False)
+            told = self._binding.told(which.pop(), last)
+            self._channel.tell(encode(Kind.PORT, head=(*self._meeting.asked(*which), *told)))
+
+    def _await_imports(self, is_cancelled: Callable[[], bool]) -> None:
+        """Return when what is imported ahead is there, or when the task that waits for it is cancelled."""
+        if self._imports is not None and self._imports.wait(is_cancelled):
+            for stream in self._streams:
+                stream.drain()  # into nothing, as long as there are imports
+            self._imports = None
 
     def _take(self, digest: bytes, offset: int, size: int, chunk: Buffer) -> bool:
         """Take in bytes of a shared content; True when all that was asked for is here."""
@@ -156,10 +185,9 @@ class Slot:
         self._channel.acknowledge(acknowledged, lines)
         if frame.flags & SHARES and not self._has_what_it_needs(sequence, frame):
             return
-        if self._imports is not None and self._imports.wait(lambda: self._interrupts.is_cancelled(sequence)):
-            for stream in self._streams:
-                stream.drain()  # into nothing, as long as there are imports
-            self._imports = None
+        self._await_imports(lambda: self._interrupts.is_cancelled(sequence))
+        if not self._binding.is_met(sequence) and self._page.started < sequence:
+            os._exit(RENEWED)  # the task goes to the process that comes next
         if not self._page.start(sequence, frame.number, ahead=ahead):
             return
         self._cluster.task_id = frame.number
@@ -196,15 +224,19 @@ class Slot:
             args, kwargs = pickle.loads(buffers[0], buffers=beside)
             buffers.clear()
             del beside
+            self._binding.begin(sequence)
+            self._meeting.begin(sequence)
             try:
                 self._interrupts.open(sequence)
                 result = function(*args, **kwargs)
             finally:
                 self._interrupts.shut()
+                self._meeting.end()
             if os.getpid() != self._pid:
                 self._end_copy(None)
         except BaseException as error:  # noqa: BLE001  every way that a task can end is reported
             self._interrupts.shut()  # again: the interrupt may have struck in the line above
+            self._meeting.end()
             if os.getpid() != self._pid:
                 self._end_copy(error)
             seconds = time.perf_counter() - begun

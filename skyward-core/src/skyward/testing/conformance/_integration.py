@@ -86,6 +86,14 @@ class IntegrationConformance(BesideRules):
             "ComputeFunction(around, function.retry)",
         )
 
+    def test_together_is_kept(self, integration: Integration) -> None:
+        applied = _apply(integration, ComputeFunction(total, together=True))
+        check(
+            applied.together,
+            "a function with together=True has together=False under the integration, so that its group would not be "
+            "formed; hand it on: ComputeFunction(around, function.retry, function.together)",
+        )
+
     def test_local_keeps_working(self, integration: Integration) -> None:
         applied = _apply(integration, compute(total))
         _same(applied.local(2, 3), 5, "total.local(2, 3)")
