@@ -114,6 +114,32 @@ def test_while_a_frame_is_written_it_waits(page: Page, interrupts: Interrupts) -
     interrupts.shut()
 
 
+def test_once_held_it_strikes_no_more_in_this_task_and_again_in_the_next(page: Page, interrupts: Interrupts) -> None:
+    begin(page, interrupts, 1)
+    page.cancel(1)
+    interrupts.hold()
+    with interrupts:
+        interrupt()
+    interrupts.shut()
+    page.finish()
+    begin(page, interrupts, 2)
+    page.cancel(2)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    interrupts.shut()
+
+
+def test_another_thread_holds_nothing_back(page: Page, interrupts: Interrupts) -> None:
+    begin(page, interrupts, 1)
+    page.cancel(1)
+    aside = threading.Thread(target=interrupts.hold)
+    aside.start()
+    aside.join()
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    interrupts.shut()
+
+
 def test_other_threads_do_not_count_for_the_shield(page: Page, interrupts: Interrupts) -> None:
     begin(page, interrupts, 1)
     page.cancel(1)

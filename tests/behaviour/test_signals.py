@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM around pools, and retries after deaths."""
+"""Ctrl-C, SIGTERM and SIGHUP around pools, and retries after deaths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HANDLERS = """
     import skyward as sky
 
     def default():
-        found = [signal.getsignal(signal.SIGTERM) == signal.SIG_DFL]
+        found = [signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP) == signal.SIG_DFL]
         return [*found, signal.getsignal(signal.SIGINT) is signal.default_int_handler]
 
     def make(**parameters):
@@ -130,9 +130,10 @@ def _gone(lines: list[str]) -> bool:
         return True
 
 
-def test_sigterm_leaves_the_block_in_order(signalled: Any) -> None:
-    code, lines, _ = signalled(PROGRAM.replace("DISPATCH", "endless() >> pool"), signal.SIGTERM)
-    assert code == 128 + signal.SIGTERM
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_programs_leaves_the_block_in_order(signalled: Any, number: signal.Signals) -> None:
+    code, lines, _ = signalled(PROGRAM.replace("DISPATCH", "endless() >> pool"), number)
+    assert code == 128 + number
     assert lines[1:] == ["destroyed"]
     assert _gone(lines)
 
@@ -189,12 +190,71 @@ ASYNC = """
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_an_asynchronous_block_is_left_in_order_too(signalled: Any, number: signal.Signals) -> None:
     code, lines, _ = signalled(ASYNC, number)
     assert code != 0
     assert lines[1:] == ["destroyed"]
     assert _gone(lines)
+
+
+TERMINAL = """
+    import os, pty, sys
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, os.path.join(os.path.dirname(__file__), "inside.py")])
+    said = b""
+    while b"pid " not in said:
+        said += os.read(terminal, 4096)
+    os.close(terminal)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+INSIDE = """
+    import skyward as sky
+
+    @sky.compute
+    def endless():
+        import os, threading
+        print("pid", os.getpid(), flush=True)
+        threading.Event().wait()
+
+    def on_event(event):
+        with open(__file__ + ".log", "a") as log:
+            if isinstance(event, sky.LogLine):
+                print(event.line, file=log)
+            elif isinstance(event, sky.ClusterDestroyed):
+                print("destroyed", file=log)
+
+    with sky.ComputePool(PROVIDER, on_event=on_event) as pool:
+        endless() >> pool
+"""
+
+
+def test_closing_the_terminal_ends_the_pool_in_order(script: Any, provider_source: str, tmp_path: Path) -> None:
+    done = script(TERMINAL, inside=INSIDE.replace("PROVIDER", provider_source))
+    assert done.stdout == f"{128 + signal.SIGHUP}\n"
+    lines = (tmp_path / "inside.py.log").read_text().splitlines()
+    assert lines[1:] == ["destroyed"]
+    assert _gone(lines)
+
+
+def test_a_program_that_ignores_a_closed_terminal_as_after_nohup_goes_on(script: Any) -> None:
+    done = script(
+        """
+        import os, signal
+        import skyward as sky
+
+        @sky.compute
+        def double(x):
+            return 2 * x
+
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with sky.ComputePool(PROVIDER, display="quiet") as pool:
+            os.kill(os.getpid(), signal.SIGHUP)
+            print(double(2) >> pool)
+        """
+    )
+    assert done.stdout == "4\n"
 
 
 UNENTERED = """

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM strike between two bytecodes of the main thread: here they wait until that does no harm.
+"""Ctrl-C, SIGTERM and SIGHUP strike between two bytecodes of the main thread: here they wait until that does no harm.
 
 While a pool is open, its handlers stand in the place of Python's default ones (and of no others). Code that must not
 be torn apart, such as handing a task to a slot, runs inside the ``shield``: a signal that comes meanwhile is raised
@@ -86,6 +86,9 @@ class Shield:
                 self._strike()
 
 
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
+"""What ends a program that has no handlers of its own: ``kill``, and a terminal or a connection that is closed."""
+
 shield = Shield()
 _lock = threading.Lock()
 _pools = 0
@@ -95,17 +98,18 @@ _told_to_end = False
 def install() -> None:
     """Put the handlers in the place of the default ones, before ``hold``, so that the shield covers that already.
 
-    SIGTERM then ends the program by ``SystemExit`` while a pool is open, so that its blocks are left in order and its
-    machines ended. Does nothing where the program has handlers of its own, or outside the main thread, which alone may
-    install any.
+    SIGTERM and SIGHUP then end the program by ``SystemExit`` while a pool is open, so that its blocks are left in order
+    and its machines ended. Does nothing where the program has handlers of its own or ignores the signal, as after
+    ``nohup``, or outside the main thread, which alone may install any.
     """
     if not _in_main_thread():
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _handle)
     shield.installed = signal.getsignal(signal.SIGINT) is _handle
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _handle)
+    for number in _ENDS:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _handle)
 
 
 def hold() -> None:
@@ -130,13 +134,14 @@ def release() -> None:
 
 
 def told_to_end() -> bool:
-    """Whether SIGTERM has ended this program, or is about to, by its ``SystemExit``."""
+    """Whether SIGTERM or SIGHUP has ended this program, or is about to, by its ``SystemExit``."""
     return _told_to_end
 
 
 def _uninstall() -> None:
-    if signal.getsignal(signal.SIGTERM) is _handle:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in _ENDS:
+        if signal.getsignal(number) is _handle:
+            signal.signal(number, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is _handle:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     shield.installed = False
