@@ -149,6 +149,28 @@ def test_it_is_the_same_again():
     result.assert_outcomes(passed=5)
 
 
+def test_a_pool_that_has_replaced_a_lost_node_by_itself_is_replaced_all_the_same(run: Any) -> None:
+    result = run("""
+import threading
+
+used = []
+
+@pytest.fixture(autouse=True)
+def nodes(skyward_pool):
+    used.append({pid for pid, _ in script.where() @ skyward_pool})
+
+def test_a_node_is_killed_and_replaced(skyward_pool):
+    replaced = threading.Event()
+    skyward_pool.on(sky.NodeReplaced, lambda event: replaced.set())
+    os.kill(next(iter(used[0])), signal.SIGKILL)
+    assert replaced.wait(60)
+
+def test_the_next_one_has_new_nodes():
+    assert not used[0] & used[1]
+""")
+    result.assert_outcomes(passed=2)
+
+
 def test_the_pools_parameters_come_from_a_fixture_and_from_markers(run: Any) -> None:
     result = run(
         """

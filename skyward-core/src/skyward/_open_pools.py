@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from skyward._pool import ComputePool
     from skyward.spi.provider import Provider
 
-__all__ = ["describe", "end", "engine_of", "in_order", "is_busy", "open_pools", "pool_id", "providers"]
+__all__ = ["describe", "end", "engine_of", "in_order", "is_busy", "machines", "open_pools", "pool_id", "providers"]
 
 
 def open_pools() -> list[Engine]:
@@ -39,7 +39,7 @@ def describe(engine: Engine) -> str:
     sellers = " or ".join(provider.name for provider in providers(engine))
     machines = ", ".join(engine.remaining) or "none yet"
     return (
-        f"the pool {pool_id(engine)} of {engine.node_count} node(s) on {sellers}, entered and not left; its machines: "
+        f"the pool {pool_id(engine)} of {engine.spec.nodes} node(s) on {sellers}, entered and not left; its machines: "
         f"{machines}"
     )
 
@@ -62,6 +62,11 @@ def end(engine: Engine) -> None:
 def is_busy(pool: ComputePool) -> bool:
     """Whether a call of it has not ended yet."""
     return bool(pool._engine.reactor.busy())
+
+
+def machines(pool: ComputePool) -> set[str]:
+    """The vendor's names of its machines; one that was replaced is there no more."""
+    return {node.instance.id for node in list(pool._engine.dispatcher.nodes.values())}
 
 
 def in_order(pool: ComputePool, patience: float) -> bool:

@@ -33,6 +33,7 @@ class _Kept:
     parameters: dict[str, Any]
     pool: ComputePool
     context: contextvars.Context = field(factory=contextvars.copy_context)
+    machines: set[str] = field(factory=set)  # those that it began with: who loses one may have it replaced by itself
 
 
 class SharedPools:
@@ -77,7 +78,7 @@ class SharedPools:
     def _take(self, parameters: dict[str, Any]) -> _Kept:
         for kept in list(self._kept):
             if kept.parameters == parameters:
-                if _open_pools.in_order(kept.pool, _PATIENCE):
+                if kept.machines == _open_pools.machines(kept.pool) and _open_pools.in_order(kept.pool, _PATIENCE):
                     self._kept.remove(kept)
                     self._kept.append(kept)
                     return kept
@@ -89,6 +90,7 @@ class SharedPools:
         # The test that is the first to ask for it may stand elsewhere, and live by the clock of a fake cloud.
         with contextlib.chdir(self._folder), _clock.use(_clock.SYSTEM):
             kept.context.run(kept.pool.__enter__)
+        kept.machines.update(_open_pools.machines(kept.pool))
         self._kept.append(kept)
         return kept
 
