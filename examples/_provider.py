@@ -26,6 +26,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     options.add_argument("--provider", choices=PROVIDERS, default="local", help="where the nodes come from")
     options.add_argument("--nodes", type=int, default=2, help="number of nodes")
     options.add_argument(
+        "--accelerator", metavar="NAME", help="GPUs of each node, such as T4 or A100:8; none if left out"
+    )
+    options.add_argument(
         "--display", choices=["spinner", "log", "quiet"], default="spinner", help="what the pool shows"
     )
     return options
@@ -34,7 +37,9 @@ def parser(description: str) -> argparse.ArgumentParser:
 def pool(arguments: argparse.Namespace, kind: type[sky.ComputePool] = sky.ComputePool) -> sky.ComputePool:
     """The pool that the options ask for: ``--provider aws`` means ``sky.ComputePool(provider=sky.AWS(), ...)``."""
     provider = getattr(sky, PROVIDERS[arguments.provider])
-    return kind(provider=provider(), nodes=arguments.nodes, display=arguments.display)
+    return kind(
+        provider=provider(), accelerator=arguments.accelerator, nodes=arguments.nodes, display=arguments.display
+    )
 
 
 def start(main: Callable[[Sequence[str] | None], object], arguments: Sequence[str] | None = None) -> None:
