@@ -15,6 +15,7 @@ from benchmarks._measure import Table
 
 NAMES = (
     "latency", "throughput", "array", "closure", "imports", "first", "cycle", "ssh", "containers", "many", "joblib",
+    "training",
 )  # fmt: skip
 README = Path(__file__).with_name("README.md")
 MARKS = ("<!-- figures: written by `make bench ARGS=--write` -->", "<!-- end of the figures -->")

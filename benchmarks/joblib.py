@@ -113,7 +113,7 @@ def _cold(*, quick: bool) -> Table:
         told[name].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         return told[name][-1]["cold"]
 
-    _medians({name: functools.partial(run, name) for name in told}, 3 if quick else 7)
+    _medians({name: functools.partial(run, name) for name in told}, 3 if quick else 15)
 
     def median(name: str, part: str) -> float:
         return statistics.median(taken[part] for taken in told[name])
