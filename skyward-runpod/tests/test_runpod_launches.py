@@ -77,6 +77,22 @@ async def test_with_global_networking_pods_have_private_addresses(runpod_api: Fa
     assert found.private_ip.startswith("10.65.")
 
 
+async def test_a_pod_runs_once_it_has_the_private_address_that_was_asked_for(
+    runpod_api: Fake, opened: Any, order: Any
+) -> None:
+    async with opened(global_networking=True) as session:
+        [machine] = await order(session, accelerator=RTX)
+        pod = runpod_api.pods[machine.id]
+        private, pod.private = pod.private, ""
+        while pod.status != "RUNNING":
+            await session.describe([machine.id])
+        [found] = (await session.describe([machine.id])).values()
+        assert found.state == InstanceState.PENDING
+        pod.private = private
+        [found] = (await session.describe([machine.id])).values()
+    assert (found.state, found.private_ip) == (InstanceState.RUNNING, private)
+
+
 @pytest.mark.parametrize(
     ("status", "detail", "error", "said"),
     [

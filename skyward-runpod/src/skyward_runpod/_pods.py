@@ -122,8 +122,9 @@ def body(order: Order, settings: RunPod, centers: Collection[str] | None) -> dic
 def instance(pod: Pod, label: MachineLabel, offer: Offer | None = None) -> Instance:
     """What is told of a pod.
 
-    It runs when its SSH server has a public port; the server itself may come up later. One that was stopped or has
-    failed is gone, and billed: the base deletes it.
+    It runs when its SSH server has a public port, and it has the private address that was asked for, which is not asked
+    about again; the server itself may come up later. One that was stopped or has failed is gone, and billed: the base
+    deletes it.
 
     Args:
         pod: as RunPod tells it.
@@ -131,10 +132,11 @@ def instance(pod: Pod, label: MachineLabel, offer: Offer | None = None) -> Insta
         offer: what it was bought as, if that is known.
     """
     direct = pod.ssh.direct if pod.ssh.direct and pod.ssh.direct.host and pod.ssh.direct.port else None
+    network = pod.global_networking
     state = InstanceState.PENDING
     if pod.status in _DELETED or pod.status in _ENDED:
         state = InstanceState.GONE
-    elif pod.status == "RUNNING" and direct is not None:
+    elif pod.status == "RUNNING" and direct is not None and (network.ip or not network.enabled):
         state = InstanceState.RUNNING
     if offer is not None and pod.cost:
         offer = evolve(offer, price=pod.cost, on_demand_price=pod.cost)
@@ -142,7 +144,7 @@ def instance(pod: Pod, label: MachineLabel, offer: Offer | None = None) -> Insta
         pod.id,
         state,
         ip=None if direct is None else direct.host,
-        private_ip=pod.global_networking.ip,
+        private_ip=network.ip,
         offer=offer,
         details={
             "status": pod.status,

@@ -126,8 +126,9 @@ class Ssh:
 
 @frozen(kw_only=True)
 class Network:
-    """A pod's private address, if it has one."""
+    """Whether a pod is to have a private address, and that address once it is there."""
 
+    enabled: bool = False
     ip: str | None = None
 
 
