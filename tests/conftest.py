@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tomllib
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,8 +61,21 @@ def clean_environ() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def wheels(uv: str, clean_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every package's wheel, built once from its sdist: distribution name -> path."""
-    out = tmp_path_factory.mktemp("wheels")
+    # A name that no other run has: uv keeps what it has installed from a folder of wheels, and does not look again.
+    out = tmp_path_factory.mktemp(f"wheels-{uuid.uuid4().hex}-")
     command = [uv, "build", "--all-packages", "--no-sources", "--out-dir", str(out)]
     done = subprocess.run(command, cwd=ROOT, env=clean_environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return {path.name.split("-")[0].replace("_", "-"): path for path in out.glob("*.whl")}
+
+
+@pytest.fixture
+def run_example() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``run_example("hello", "--nodes", "2")`` runs that program with the plugins that are installed."""
+
+    def run(name: str, *options: str) -> subprocess.CompletedProcess[str]:
+        environ = {key: value for key, value in os.environ.items() if key != "SKYWARD_DISABLE_PLUGINS"}
+        command = [sys.executable, f"examples/{name}.py", *options]
+        return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+
+    return run

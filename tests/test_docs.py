@@ -6,6 +6,7 @@ A comment on the line before a code block changes how the block is taken:
     <!-- test: skip because REASON -->  not run; the reason is a must
     <!-- test: raises NAME -->          ends with this exception
     <!-- test: plugins -->              run with the plugins that are installed, which tests leave out otherwise
+    <!-- test: framework torch -->      the same, with the tests' version of torch on the nodes; also jax, keras, ...
     <!-- test: containers -->           run on real containers, with the tests' base in the place of the default image
     <!-- test: aws -->                  run on AWS as the tests have it, whose machines are real containers
     <!-- test: runpod -->               the same with RunPod; also vastai, verda, digitalocean
@@ -34,6 +35,7 @@ from fakes.fixtures import runpod as runpod
 from fakes.fixtures import vastai as vastai
 from fakes.fixtures import vendor_yard as vendor_yard
 from fakes.fixtures import verda as verda
+from frameworks import constraints, needs
 from rig.fixtures import aws as aws
 from rig.fixtures import rig_server as rig_server
 
@@ -44,7 +46,9 @@ VENDORS = ("digitalocean", "runpod", "vastai", "verda")
 """Directives, and the fixtures of the same names."""
 ALONE = ("aws", "containers", "continues", "output", "plugins", "pytest", *VENDORS)
 """Directives that need no further word."""
-DIRECTIVE = re.compile(rf"<!--\s*test:\s*(?P<word>{'|'.join(ALONE)}|file|raises|skip because)\b\s*(?P<rest>.*?)\s*-->")
+DIRECTIVE = re.compile(
+    rf"<!--\s*test:\s*(?P<word>{'|'.join(ALONE)}|file|framework|raises|skip because)\b\s*(?P<rest>.*?)\s*-->"
+)
 FENCE = re.compile(r"(?P<indent>[ ]*)(?P<mark>`{3,}|~{3,})[ ]*(?P<language>[\w+-]*)")
 
 
@@ -108,6 +112,8 @@ class Program(NamedTuple):
     tests: str = ""
     needs: str = ""
     """``"plugins"`` for those that are installed; ``"containers"``, ``"aws"`` or a vendor for where else it runs."""
+    framework: str = ""
+    """What the nodes have."""
 
 
 def programs(path: Path) -> list[Program]:
@@ -129,8 +135,9 @@ def programs(path: Path) -> list[Program]:
                 skip = block.rest if block.word == "skip because" else ""
                 tests = block.rest or "pass" if block.word == "pytest" else ""
                 assert tests in {"", "pass", "fails"}, f"{block.where}: 'pytest' may be followed by 'fails' only"
-                needs = block.word if block.word in {"aws", "containers", "plugins", *VENDORS} else ""
-                made.append(Program(block.where, code, raises=raises, skip=skip, tests=tests, needs=needs))
+                framework = block.rest if block.word == "framework" else ""
+                needs = block.word if block.word in {"aws", "containers", "framework", "plugins", *VENDORS} else ""
+                made.append(Program(block.where, code, None, raises, skip, tests, needs, framework))
     return made
 
 
@@ -143,7 +150,10 @@ def run(program: Program, folder: Path) -> str:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     if program.needs:
         environ.pop("SKYWARD_DISABLE_PLUGINS", None)
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=500)
+    if program.framework:
+        environ["UV_CONSTRAINT"] = str(constraints())
+    limit = 1100 if program.framework else 500
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=limit)
     report = f"{program.where} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     if program.raises:
         assert re.search(rf"^(\w+\.)*{program.raises}\b", done.stderr, re.MULTILINE), report
@@ -159,7 +169,13 @@ ALL_BLOCKS = [block for path in documents() for block in blocks(path)]
 ALL_PROGRAMS = [program for path in documents() for program in programs(path)]
 
 
-@pytest.mark.parametrize("program", [pytest.param(program, id=program.where) for program in ALL_PROGRAMS])
+def marks(program: Program) -> list[pytest.MarkDecorator]:
+    return needs(program.framework) if program.framework else []
+
+
+@pytest.mark.parametrize(
+    "program", [pytest.param(program, id=program.where, marks=marks(program)) for program in ALL_PROGRAMS]
+)
 def test_the_python_of_the_documentation_runs(
     program: Program, tmp_path: Path, require: Any, request: pytest.FixtureRequest
 ) -> None:
@@ -172,6 +188,10 @@ def test_the_python_of_the_documentation_runs(
         program = program._replace(code=program.code.replace("sky.AWS(", "sky.AWS(ssh_from='198.51.100.7/32', "))
     if program.needs in VENDORS:
         request.getfixturevalue(program.needs)
+    if program.framework:
+        # The index of PyTorch itself cannot be reached from everywhere.
+        wheels = program.code.replace("s.torch()", "s.torch(wheels='pypi')")
+        program = program._replace(code=wheels.replace("s.transformers()", "s.transformers(wheels='pypi')"))
     if program.needs == "containers":
         require(has_image(), f"podman, and the image {BASE}, which scripts/ci-containers.sh makes")
         program = program._replace(code=program.code.replace("sky.Container(", f"sky.Container(image={BASE!r}, "))

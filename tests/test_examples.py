@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -216,6 +215,14 @@ def test_a_provider_that_is_not_installed_is_named_with_the_remedy_and_no_traceb
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["hello", "survey", "demo"])
+def test_gpus_that_a_provider_does_not_have_are_refused_with_the_remedy_and_no_traceback(name: str) -> None:
+    done = run(f"examples/{name}.py", "--accelerator", "T4", "--display", "quiet")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no provider offers 2 node(s), accelerator T4"), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_every_provider_that_an_example_offers_is_one_that_skyward_knows(example: Callable[[str], Any]) -> None:
     for name in example("_provider").PROVIDERS.values():
         with suppress(sky.PluginNotInstalled):  # an AttributeError would say that nobody knows it
@@ -242,16 +249,11 @@ def test_an_example_in_main_sends_the_module_beside_it_along(package: Path, tmp_
 # ---- joblib and scikit-learn -----------------------------------------------------------------------------------------
 
 
-def run_with_plugins(*command: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if name != "SKYWARD_DISABLE_PLUGINS"}
-    return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-    )
-
-
-def test_joblib_draws_the_same_picture_on_nodes_as_here(example: Callable[[str], Any]) -> None:
+def test_joblib_draws_the_same_picture_on_nodes_as_here(
+    example: Callable[[str], Any], run_example: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     joblib_map = example("joblib_map")
-    done = run_with_plugins("examples/joblib_map.py", "--depth", "300", "--display", "quiet")
+    done = run_example("joblib_map", "--depth", "300", "--display", "quiet")
     assert done.returncode == 0, done.stderr
     *picture, summary, added = done.stdout.splitlines()
     assert picture == [joblib_map.row(number, 300).text for number in range(joblib_map.HEIGHT)]
@@ -261,7 +263,7 @@ def test_joblib_draws_the_same_picture_on_nodes_as_here(example: Callable[[str],
 
 @pytest.mark.slow
 def test_a_grid_search_shows_its_progress_the_best_of_each_family_and_a_picture(
-    example: Callable[[str], Any], tmp_path: Path
+    example: Callable[[str], Any], run_example: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     from sklearn.model_selection import ParameterGrid
 
@@ -269,7 +271,7 @@ def test_a_grid_search_shows_its_progress_the_best_of_each_family_and_a_picture(
     candidates = len(ParameterGrid(grid_search.search().param_grid))
     fits = grid_search.FOLDS * candidates
     picture = tmp_path / "scores.png"
-    done = run_with_plugins("examples/grid_search.py", "--picture", str(picture))
+    done = run_example("grid_search", "--picture", str(picture))
     assert done.returncode == 0, done.stderr
     assert f"{fits}/{fits}" in done.stderr
     assert f"{candidates} candidates, {grid_search.FOLDS} folds" in done.stdout

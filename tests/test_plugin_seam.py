@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def python(
     uv: str, wheels: dict[str, Path], clean_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The Python of an environment that holds the wheels of skyward-core and skyward-acme."""
-    folder = tmp_path_factory.mktemp("seam")
+    folder = tmp_path_factory.mktemp(f"seam-{uuid.uuid4().hex}-")  # as that of the wheels
     source, built = folder / "skyward-acme", folder / "dist"
     shutil.copytree(SEAM / "skyward-acme", source)  # away from the repository, which would take it for a part of itself
     python = folder / "venv" / "bin" / "python"

@@ -126,7 +126,7 @@ def test_a_provider_that_is_not_there_names_its_package() -> None:
     with pytest.raises(ImportError, match="skyward-verda"):
         from skyward import Verda  # noqa: F401
     with pytest.raises(ImportError, match="skyward-torch"):
-        sky.integrations.torch  # type: ignore[attr-defined]  # noqa: B018
+        sky.integrations.torch  # noqa: B018
     with pytest.raises(AttributeError, match=r"sky\.integrations\.toch does not exist"):
         sky.integrations.toch  # type: ignore[attr-defined]  # noqa: B018
 
