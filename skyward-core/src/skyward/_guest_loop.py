@@ -15,10 +15,9 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-__all__ = ["GuestLoop", "on_loop"]
+from skyward._asking import end_others
 
-_LAST_PATIENCE = 10.0
-"""Seconds that what still runs on the loop may take to end, once it is cancelled."""
+__all__ = ["GuestLoop", "on_loop"]
 
 
 class _Eager(selectors.DefaultSelector):
@@ -88,19 +87,10 @@ class GuestLoop(asyncio.SelectorEventLoop):
         """Cancel what still runs, wait for its end, and close."""
         self._eager.loop = None
         if not self.is_closed():
-            self.run_until_complete(_end_others())
+            self.run_until_complete(end_others())
             self.run_until_complete(self.shutdown_asyncgens())
             self.run_until_complete(self.shutdown_default_executor())
         super().close()
-
-
-async def _end_others() -> None:
-    await asyncio.sleep(0)  # what was handed over last begins
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    if others:
-        await asyncio.wait(others, timeout=_LAST_PATIENCE)
 
 
 async def on_loop[T](

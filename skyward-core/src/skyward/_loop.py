@@ -8,9 +8,13 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
+from skyward._asking import end_others
 from skyward._threads import Threads
 
 __all__ = ["LoopThread"]
+
+_PATIENCE = 15.0
+"""Seconds for which a loop is waited for that somebody blocks; longer than `end_others` takes at most."""
 
 
 class LoopThread:
@@ -45,16 +49,9 @@ class LoopThread:
             raise
 
     def close(self) -> None:
-        """Cancel what still runs, stop the loop, and wait for its thread."""
+        """Cancel what still runs, wait for its end and for what is shielded, stop the loop, and wait for its thread."""
         if not self._thread.is_alive():
             return
-        concurrent.futures.wait([self.start(_cancel_others())], timeout=10)
+        concurrent.futures.wait([self.start(end_others())], timeout=_PATIENCE)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
-
-
-async def _cancel_others() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

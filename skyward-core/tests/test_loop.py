@@ -1,0 +1,41 @@
+"""The end of a pool's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from skyward._asking import shielded
+from skyward._loop import LoopThread
+
+
+def test_the_end_of_a_loop_cancels_what_runs_and_sees_through_what_is_shielded() -> None:
+    loop = LoopThread("test")
+    ready, seen = threading.Barrier(3), list[str]()
+    cancelled = asyncio.Event()
+
+    async def endless() -> None:
+        await asyncio.to_thread(ready.wait, 60)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cancelled")
+            cancelled.set()
+
+    async def step(name: str) -> None:
+        await cancelled.wait()
+        await asyncio.sleep(0)
+        seen.append(name)
+
+    async def whole() -> None:
+        steps = asyncio.gather(step("one"), step("two"))
+        await asyncio.to_thread(ready.wait, 60)
+        await steps
+        await shielded(step("three"))
+
+    abandoned = loop.start(shielded(whole()))
+    loop.start(endless())
+    ready.wait(60)
+    loop.close()
+    assert seen == ["cancelled", "one", "two", "three"]
+    assert abandoned.cancelled(), "whoever waits is told that it is over, behind what was waited for"
