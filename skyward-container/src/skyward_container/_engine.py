@@ -15,6 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from skyward import Transient, Unavailable
+from skyward.spi import shielded
 from skyward_container._elsewhere import ELSEWHERE, elsewhere, elsewhere_by_info
 from skyward_container._program import Answer, run
 
@@ -137,7 +138,7 @@ async def find_engine(binary: str | None) -> Engine:
     finally:
         for answer in asked:
             answer.cancel()
-        await asyncio.wait(asked)
+        await shielded(asyncio.wait(asked))
     raise Unavailable(f"no container engine answers ({'; '.join(problems)}): {_INSTALL}")
 
 

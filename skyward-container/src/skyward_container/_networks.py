@@ -25,6 +25,7 @@ class Networks:
         self._identity = identity
         self._name = _node.network_of(identity.pool_id)
         self._made = False
+        self._doubtful = False  # it was ordered, and its caller did not wait for the answer
         self._turn = asyncio.Lock()
         self._users = 0  # launches that are on their way
 
@@ -51,14 +52,16 @@ class Networks:
             labels = [
                 word for key, value in _node.labels(self._identity).items() for word in ("--label", f"{key}={value}")
             ]
+            self._doubtful = True
             answer = await self._engine.ask("network", "create", *labels, self._name, whole=True)
+            self._doubtful = False
             if answer.status and not await self._engine.inspect("network", [self._name]):
                 raise Unavailable(f"`{self._engine.name} network create` failed: {answer.words}")
             self._made = True
 
     async def remove(self) -> None:
-        """Remove the network if it was made and nothing is in it."""
-        await self.remove_of([f"{self._name}-0-0"] if self._made else [])
+        """Remove the network if it was made, or may have been, and nothing is in it."""
+        await self.remove_of([f"{self._name}-0-0"] if self._made or self._doubtful else [])
 
     async def remove_of(self, names: Sequence[str]) -> None:
         """Remove the networks of containers, unless others are in them: an engine refuses that by itself."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from skyward import Transient, Unavailable
-from skyward.spi import Instance, InstanceState, LaunchRequest, Offer, PoolIdentity
+from skyward.spi import Instance, InstanceState, LaunchRequest, Offer, PoolIdentity, together
 from skyward_container import _deadline, _node
 from skyward_container._first_words import host_keys
 from skyward_container._image import NodeImage, default_base, node_image, switch
@@ -74,7 +74,7 @@ class ContainerSession:
         """Start the containers, all at once, each with its SSH server up."""
         base = self._settings.image or default_base(request.spec.image)
         async with self._networks.needed():
-            image, _ = await asyncio.gather(node_image(self._engine, base, request.spec.image), self._networks.make())
+            image, _ = await together((node_image(self._engine, base, request.spec.image), self._networks.make()))
             outcomes = await asyncio.gather(
                 *(self._start(node, request, image) for node in request.nodes), return_exceptions=True
             )
@@ -164,7 +164,7 @@ class ContainerSession:
         words = await self._remove(*ids)
         if left := await self._living(ids):
             # It fails for what is unknown or just removing itself, and podman then leaves the others as well.
-            words = "; ".join(await asyncio.gather(*(self._remove(name) for name in left)))
+            words = "; ".join(await together(self._remove(name) for name in left))
             if left := await self._living(left):
                 raise Transient(f"{self._engine.name} could not remove {', '.join(left)}: {words}")
         for name in ids:
@@ -184,7 +184,7 @@ class ContainerSession:
         self._identity = evolve(self._identity, deadline=deadline)
         named = _node.names_among(ids)
         living = await self._living(named) if named else []
-        answers = await asyncio.gather(*(_deadline.move(self._engine, name, deadline) for name in living))
+        answers = await together(_deadline.move(self._engine, name, deadline) for name in living)
         failed = {name: words for name, words in zip(living, answers, strict=True) if words}
         self._moved |= {name: deadline for name in living if name not in failed and name in self._offers}
         if failed and (left := await self._living(list(failed))):

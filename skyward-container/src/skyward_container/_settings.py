@@ -69,5 +69,5 @@ class Container:
         from skyward_container._session import ContainerSession
 
         # What is slow to import comes in while the engine thinks.
-        engine, _ = await asyncio.gather(find_engine(self.binary), asyncio.to_thread(getattr, spi, "SshTransport"))
+        engine, _ = await spi.together((find_engine(self.binary), asyncio.to_thread(getattr, spi, "SshTransport")))
         return ContainerSession(self, identity, engine)
