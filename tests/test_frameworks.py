@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 from frameworks import FRAMEWORKS, VERSIONS, constraints, lacks, needs, pinned, versions
@@ -10,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import skyward as sky
+from skyward._supplying import supplied
 from skyward.spi import ComputeSpec, Supplying
 from skyward_jax import jax
 from skyward_keras import keras
@@ -30,6 +34,26 @@ def test_what_an_integration_asks_for_is_what_was_tried_and_the_tests_have_a_lat
     for name, bound in bounded.items():
         assert Version(oldest[name]) == Version(bound), name
         assert Version(newest[name]) > Version(bound), name
+
+
+@pytest.mark.parametrize(
+    "two", [*itertools.combinations(SUPPLYING, 2)], ids=lambda two: "-".join(type(each).__name__ for each in two)
+)
+def test_two_integrations_are_for_one_pool_and_one_function_if_they_form_the_same_group(two: Any) -> None:
+    def train() -> None: ...
+
+    one, other = two
+    pool = sky.ComputePool(plugins=list(two), display="quiet")
+    if two in [(jax, keras), (torch, transformers)]:
+        assert asyncio.run(supplied(pool._pool_options)).spec.image.pip
+        assert one(other(train)).together
+        assert other(one(train)).together
+        return
+    with pytest.raises(sky.ConfigurationError, match="would each form a group around a function"):
+        asyncio.run(supplied(pool._pool_options))
+    for outer, inner in (two, reversed(two)):
+        with pytest.raises(sky.ConfigurationError, match="would each form a group around train"):
+            outer(inner(train))
 
 
 def test_a_name_has_one_version() -> None:

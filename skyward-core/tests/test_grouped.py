@@ -88,6 +88,22 @@ def test_the_nearer_setting_stands(block: Noting, notes: list[str]) -> None:
     assert notes == ["other", "acme", "/acme", "/other"]
 
 
+def test_a_function_is_in_the_group_of_one_integration_and_another_one_is_refused_where_it_is_applied(
+    block: Noting,
+) -> None:
+    def train() -> None: ...
+
+    one, other, state = block("one", forms_group=True), block("other", forms_group=True), block("state", inside="one")
+    assert state(one(one(train))).together
+    for grouped_already in (one(train), state(one(train)), one(state(train))):
+        with pytest.raises(sky.ConfigurationError) as caught:
+            other(grouped_already)
+        assert str(caught.value) == (
+            "one and other would each form a group around train, and a call is in one: apply one of them, and run it "
+            "in a pool without the other one's integration in plugins=[...]"
+        )
+
+
 def test_a_block_goes_inside_of_the_one_that_it_needs_in_either_order(block: Noting, notes: list[str]) -> None:
     group, state = block("group"), block("state", inside="group")
     for made in (state(group(len)), group(state(len)), state(block("further")(group(len)))):

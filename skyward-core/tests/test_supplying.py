@@ -64,6 +64,8 @@ def test_supplies_are_a_value_of_tuples_by_the_rules_of_an_image() -> None:
         ({"preload": ["os; exit()"]}, "preload has 'os; exit.*'; give names of modules"),
         ({"preload": [""]}, "preload has ''; give names"),
         ({"private_network": 1}, "private_network is 1; give True or False"),
+        ({"group": True}, "group is True; give the name of the integration that forms it"),
+        ({"group": ""}, "group is ''; give the name"),
     ],
 )
 def test_malformed_supplies_are_refused(wrong: dict[str, Any], says: str) -> None:
@@ -321,6 +323,24 @@ def test_nodes_that_cannot_reach_each_other_are_refused_where_they_must(
             "provider whose nodes have a private network"
         )
         assert lonely.calls == []
+
+    run(there_and_back())
+
+
+@pytest.mark.parametrize(
+    ("groups", "refused"), [(("a", "b"), True), ((None, "a", None, "b"), True), (("a", "a"), False)]
+)
+def test_integrations_that_form_different_groups_are_refused_before_anybody_is_asked(
+    groups: tuple[str | None, ...], *, refused: bool
+) -> None:
+    async def there_and_back() -> None:
+        provider = FakeProvider()
+        journey = Journey(provider, plugins=[Giving(Supplies(group=group)) for group in groups])
+        if not refused:
+            return await journey.there_and_back()
+        with pytest.raises(sky.ConfigurationError, match=r"acme and acme in plugins=.* leave one of the two out"):
+            await journey.road.provision()
+        assert provider.calls == []
 
     run(there_and_back())
 

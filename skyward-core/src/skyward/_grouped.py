@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, overload
 
+from skyward.errors import ConfigurationError
 from skyward.function import ComputeFunction, compute
 from skyward.worker.framework import bound_to_all, follows_by_any, run_inside
 
@@ -25,6 +26,7 @@ def grouped[**P, R](
     name: str,
     is_consequence: _Judge | None = None,
     bound_to: _Probe | None = None,
+    forms_group: bool = False,
     inside: str | None = None,
 ) -> ComputeFunction[P, R]: ...
 @overload
@@ -35,6 +37,7 @@ def grouped[**P, R](
     name: str,
     is_consequence: _Judge | None = None,
     bound_to: _Probe | None = None,
+    forms_group: bool = False,
     inside: str | None = None,
 ) -> ComputeFunction[P, R]: ...
 def grouped(
@@ -44,6 +47,7 @@ def grouped(
     name: str,
     is_consequence: _Judge | None = None,
     bound_to: _Probe | None = None,
+    forms_group: bool = False,
     inside: str | None = None,
 ) -> ComputeFunction[..., Any]:
     """Return the function as one that runs together, in what an integration puts around it on the node.
@@ -60,10 +64,12 @@ def grouped(
         name: the integration's.
         is_consequence: whether an error of one rank follows from another's failure.
         bound_to: what a process is bound to, by the size of the group. Of several integrations' ones each is asked.
+        forms_group: the block takes over the member's port (`Group.listener`), as only one around a function can.
         inside: an integration whose block is to be around this one, if the function has it already.
 
     Raises:
-        ConfigurationError: what cannot run on a node, as of ``compute``.
+        ConfigurationError: what cannot run on a node, as of ``compute``; or another integration forms a group around
+            the function.
     """
     made = compute(function)
     run = made.local
@@ -79,16 +85,25 @@ def grouped(
             name=name,
             is_consequence=is_consequence,
             bound_to=bound_to,
+            forms_group=forms_group,
             inside=inside,
         )
-        return grouped(within, rest[0], name=other, is_consequence=rest[1], bound_to=rest[2])
+        return grouped(within, rest[0], name=other, is_consequence=rest[1], bound_to=rest[2], forms_group=rest[3])
+    forming = getattr(run, "skyward_group", None)
+    if forms_group and forming is not None:
+        raise ConfigurationError(
+            f"{forming} and {name} would each form a group around {made.name}, and a call is in one: apply one of "
+            "them, and run it in a pool without the other one's integration in plugins=[...]"
+        )
 
     @functools.wraps(run)
     def around(*args: Any, **kwargs: Any) -> Any:
         return run_inside(name, entered, run, args, kwargs)
 
     own = vars(around)
-    own["skyward_block"] = (run, name, entered, is_consequence, bound_to)
+    own["skyward_block"] = (run, name, entered, is_consequence, bound_to, forms_group)
+    if forms_group:
+        own["skyward_group"] = name
     own["skyward_integrations"] = (name, *names)
     judge: Any = own.get("is_consequence")
     probe: Any = own.get("bound_to")

@@ -55,6 +55,7 @@ async def supplied(options: PoolOptions) -> PoolOptions:
     ]
     if not found:
         return options
+    _demand_one_group(found)
     if spec.nodes > 1:
         _demand_network(found, options.providers)
     image = together_with(spec.image, found, options.environment)
@@ -84,6 +85,17 @@ def _demand_network(found: Named, providers: Iterable[Provider]) -> None:
                     f"{title} needs nodes that reach each other, and those of {provider.name} do not as it is set up: "
                     "use nodes=1, or a provider whose nodes have a private network"
                 )
+
+
+def _demand_one_group(found: Named) -> None:
+    forming = [(title, supplies.group) for title, supplies in found if supplies.group is not None]
+    for title, group in forming[1:]:
+        first, other = forming[0]
+        if group != other:
+            raise ConfigurationError(
+                f"{first} and {title} in plugins=[...] would each form a group around a function, and a call is in "
+                "one: leave one of the two out, or give each a pool of its own"
+            )
 
 
 def together_with(image: Image, found: Named, environment: Mapping[str, str] = Variables()) -> Image:

@@ -75,7 +75,9 @@ class Jax:
             )
         from skyward.spi import grouped
 
-        return grouped(function, _entered, name=self.name, is_consequence=is_consequence, bound_to=bound_to)
+        return grouped(
+            function, _entered, name=self.name, is_consequence=is_consequence, bound_to=bound_to, forms_group=True
+        )
 
     def supplies(self, spec: ComputeSpec, /) -> Supplies:
         """What the nodes need: jax for their devices, and to reach each other.
@@ -85,7 +87,9 @@ class Jax:
         """
         from skyward.spi import Supplies
 
-        return Supplies(pip=(requirement(spec, self.cuda),), preload=_PRELOAD, private_network=True)
+        return Supplies(
+            pip=(requirement(spec, self.cuda),), preload=_PRELOAD, private_network=True, group=self.name
+        )
 
 
 def requirement(spec: ComputeSpec, cuda: int = 12) -> str:

@@ -52,7 +52,9 @@ class TensorFlow:
             raise ConfigurationError(f"tensorflow has no settings, and was given {function!r}: leave it out")
         from skyward.spi import grouped
 
-        return grouped(function, _entered, name=self.name, is_consequence=is_consequence, bound_to=bound_to)
+        return grouped(
+            function, _entered, name=self.name, is_consequence=is_consequence, bound_to=bound_to, forms_group=True
+        )
 
     def supplies(self, spec: ComputeSpec, /) -> Supplies:
         """What the nodes need: TensorFlow, with CUDA's libraries where the pool asks for NVIDIA's GPUs.
@@ -62,7 +64,9 @@ class TensorFlow:
         """
         from skyward.spi import Supplies
 
-        return Supplies(pip=(_requirement(spec),), preload=("tensorflow",), private_network=True)
+        return Supplies(
+            pip=(_requirement(spec),), preload=("tensorflow",), private_network=True, group=self.name
+        )
 
 
 def _requirement(spec: ComputeSpec) -> str:

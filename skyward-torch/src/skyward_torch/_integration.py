@@ -84,6 +84,7 @@ class Torch:
             name=self.name,
             is_consequence=is_consequence,
             bound_to=bound_to,
+            forms_group=True,
         )
 
     def supplies(self, spec: ComputeSpec, /) -> Supplies:
@@ -102,6 +103,7 @@ class Torch:
             env={} if wheels == "pypi" else {"UV_TORCH_BACKEND": wheels},
             preload=_PRELOAD,
             private_network=True,
+            group=self.name,
         )
 
 

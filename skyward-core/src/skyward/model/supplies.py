@@ -42,6 +42,12 @@ def _flag(value: bool) -> bool:  # noqa: FBT001 -- a converter
     return value
 
 
+def _group(value: str | None) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigurationError(f"group is {value!r}; give the name of the integration that forms it, such as 'torch'")
+    return value
+
+
 def _shown(url: str | None) -> str:
     return repr(None if url is None else redact(url))
 
@@ -60,6 +66,8 @@ class Supplies:
             task. The pool does not wait for that. What is missing or fails is passed over, and nothing that an import
             prints is shown.
         private_network: the nodes must reach each other: of several, at a provider that cannot, the pool is refused.
+        group: the name of the integration that forms the group in which functions run, where one does. A call is in
+            one group, so a pool whose integrations name different ones is refused.
     """
 
     pip: tuple[str, ...] = field(default=(), converter=_pip)
@@ -67,3 +75,4 @@ class Supplies:
     env: Variables = field(default=None, converter=_env)
     preload: tuple[str, ...] = field(default=(), converter=_modules)
     private_network: bool = field(default=False, converter=_flag)
+    group: str | None = field(default=None, converter=_group)
