@@ -87,9 +87,7 @@ class Jax:
         """
         from skyward.spi import Supplies
 
-        return Supplies(
-            pip=(requirement(spec, self.cuda),), preload=_PRELOAD, private_network=True, group=self.name
-        )
+        return Supplies(pip=(requirement(spec, self.cuda),), preload=_PRELOAD, private_network=True, group=self.name)
 
 
 def requirement(spec: ComputeSpec, cuda: int = 12) -> str:

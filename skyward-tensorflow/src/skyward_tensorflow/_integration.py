@@ -64,9 +64,7 @@ class TensorFlow:
         """
         from skyward.spi import Supplies
 
-        return Supplies(
-            pip=(_requirement(spec),), preload=("tensorflow",), private_network=True, group=self.name
-        )
+        return Supplies(pip=(_requirement(spec),), preload=("tensorflow",), private_network=True, group=self.name)
 
 
 def _requirement(spec: ComputeSpec) -> str:
