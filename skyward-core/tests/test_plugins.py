@@ -229,6 +229,28 @@ def test_plugins_stay_on_unless_they_are_named(install: Install, value: str, mon
     assert _plugins.provider_names() == ["Acme", "Local"]
 
 
+@pytest.mark.parametrize(
+    ("value", "warned"),
+    [
+        (
+            "acme-clouds",
+            "SKYWARD_DISABLE_PLUGINS names acme-clouds, which is not installed: did you mean 'acme-cloud'?",
+        ),
+        ("aws", "SKYWARD_DISABLE_PLUGINS names aws, which is not installed: did you mean 'skyward-aws'?"),
+        ("Acme.Cloud,skyward-verda,theirs", ""),
+        ("1", ""),
+    ],
+)
+def test_who_is_misspelt_where_plugins_are_turned_off_is_told_and_who_is_not_installed_is_not(
+    install: Install, value: str, warned: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install("acme-cloud", providers("Acme"))
+    install("skyward-aws", providers("AWS"))
+    monkeypatch.setenv("SKYWARD_DISABLE_PLUGINS", value)
+    _plugins.provider_names()
+    assert caplog.messages == [warned][: bool(warned)]
+
+
 def test_a_known_name_that_is_turned_off_says_so(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("skyward-aws", providers("AWS"))
     monkeypatch.setenv("SKYWARD_DISABLE_PLUGINS", "skyward-aws")

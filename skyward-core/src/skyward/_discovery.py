@@ -21,6 +21,7 @@ __all__ = [
     "disabled",
     "discover",
     "may_find",
+    "named_off",
     "packages",
 ]
 
@@ -59,8 +60,12 @@ def all_disabled() -> bool:
 
 def disabled(distribution: str) -> bool:
     """Whether a distribution, by its canonical name, is turned off."""
-    value = os.environ.get(VARIABLE, "")
-    return all_disabled() or distribution in {canonical(name.strip()) for name in value.split(",")}
+    return all_disabled() or distribution in named_off()
+
+
+def named_off() -> set[str]:
+    """What the variable names, as canonical names; without meaning where it turns off all."""
+    return {canonical(name.strip()) for name in os.environ.get(VARIABLE, "").split(",")} - {""}
 
 
 def discover() -> list[Found]:

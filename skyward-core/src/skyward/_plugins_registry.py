@@ -32,6 +32,7 @@ SLOW = 1.0
 """Seconds of loading from which on a plugin is named in the log."""
 
 _PREFIX = "skyward_"
+_FIRST_PARTY = {distribution for kind in KINDS for distribution in kind.first_party.values()}
 _IMAGE, _STEPS, _OBSERVE = "skyward_image", "skyward_bootstrap_steps", "skyward_on_event"
 
 
@@ -60,11 +61,22 @@ class Registry:
         self._register(_builtins, Plugin(Source(CORE, _core_version())))
         for found in _discovery.discover():
             self._load(found)
+        self._tell_misspelt()
         for (kind, name), claims in self._claims.items():
             self._settle(kind, name, claims)
         self.hooks = Hooks(
             self._implementations(_IMAGE), self._implementations(_STEPS), self._implementations(_OBSERVE)
         )
+
+    def _tell_misspelt(self) -> None:
+        """Warn of what is to be turned off and is not there, if it looks like something that is."""
+        shown = {name.removeprefix("skyward-"): name for name in self.plugins}
+        known = {*self.plugins, *_FIRST_PARTY}
+        for name in sorted(_discovery.named_off() - known) if not _discovery.all_disabled() else ():
+            if near := near_matches(name.removeprefix("skyward-"), shown):
+                _log.warning(
+                    "%s names %s, which is not installed: did you mean %r?", _discovery.VARIABLE, name, shown[near[0]]
+                )
 
     # one plugin
 
