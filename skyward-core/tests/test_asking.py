@@ -9,7 +9,7 @@ from road_fakes import FakeProvider, Journey, virtually
 
 import skyward as sky
 from skyward import _asking
-from skyward.errors import PluginError, ProvisioningError, Transient
+from skyward.errors import PluginError, Transient
 
 
 @virtually
@@ -51,23 +51,3 @@ async def test_the_origin_of_a_plugin_is_its_distribution_and_version() -> None:
     assert _asking.origin(sky.Local()).startswith("skyward-core 0.")
     assert _asking.origin(sky.Local).startswith("skyward-core 0.")
     assert _asking.origin(Journey) == "the module road_fakes"
-
-
-@virtually
-async def test_the_first_failure_of_several_stops_the_others_and_is_raised_as_itself() -> None:
-    ended: list[str] = []
-
-    async def endless(name: str) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.sleep(1)
-            ended.append(name)
-
-    async def failing() -> None:
-        await asyncio.sleep(1)
-        raise ProvisioningError("as itself")
-
-    with pytest.raises(ProvisioningError, match="as itself"):
-        await _asking.together([endless("a"), failing(), endless("b")])
-    assert sorted(ended) == ["a", "b"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from skyward._asking import shielded
+from skyward._concurrency import shielded
 from skyward._loop import LoopThread
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from skyward._asking import NoAnswer, persistently, together
+from skyward._asking import NoAnswer, persistently
+from skyward._concurrency import together
 from skyward.errors import (
     AllProvidersFailedError,
     AuthenticationFailed,

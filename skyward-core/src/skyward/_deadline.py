@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Literal
 from attrs import define
 
 from skyward import _clock
-from skyward._asking import NoAnswer, all_of, ask, persistently
+from skyward._asking import NoAnswer, ask, persistently
+from skyward._concurrency import all_of
 from skyward._spending import Limits, Spending
 from skyward.errors import ConfigurationError, PluginError, ProviderError, ProvisioningError, SkywardError
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define, evolve, frozen
 
-from skyward._asking import NoAnswer, all_of, ask, bug, shielded
+from skyward._asking import NoAnswer, ask, bug
+from skyward._concurrency import all_of, shielded
 from skyward._market import Seller
 from skyward._teardown import LATE, sweep, terminate
 from skyward._watch import Watch

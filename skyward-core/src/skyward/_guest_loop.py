@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from skyward._asking import end_others
+from skyward._concurrency import end_others
 
 __all__ = ["GuestLoop", "on_loop"]
 

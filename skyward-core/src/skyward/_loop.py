@@ -8,7 +8,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
-from skyward._asking import end_others
+from skyward._concurrency import end_others
 from skyward._threads import Threads
 
 __all__ = ["LoopThread"]

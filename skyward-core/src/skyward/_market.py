@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import define, evolve, frozen
 
-from skyward._asking import NoAnswer, all_of, ask, let_go, persistently, together
+from skyward._asking import NoAnswer, ask, let_go, persistently
 from skyward._buying import Buyer, named, said
 from skyward._client import this_client
+from skyward._concurrency import all_of, together
 from skyward._handles import ProviderHandle
 from skyward._hooks import Aside
 from skyward._quote import quote

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from skyward import _guards, _interrupts, _signals
-from skyward._asking import shielded
+from skyward._concurrency import shielded
 from skyward._interrupts import shield
 from skyward._pool import ComputePool
 from skyward.errors import ConfigurationError

@@ -15,8 +15,9 @@ from attrs import frozen
 
 from skyward import _clock
 from skyward._accounts import Account, claimed, read_all
-from skyward._asking import all_of, persistently
+from skyward._asking import persistently
 from skyward._client import client_lives
+from skyward._concurrency import all_of
 from skyward._ledger import fingerprint
 from skyward._market import Seller
 from skyward._teardown import LATE, describe, sweep, terminate

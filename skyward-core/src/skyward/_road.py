@@ -15,9 +15,9 @@ from attrs import evolve
 
 from skyward import _clock
 from skyward._approach import Approach
-from skyward._asking import all_of, seen_through, shielded, together
 from skyward._books import Books
 from skyward._buying import Buyer
+from skyward._concurrency import all_of, seen_through, shielded, together
 from skyward._deadline import Deadline
 from skyward._fleet import Fleet
 from skyward._hooks import Hooks

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from skyward._asking import ask, persistently, shielded
+from skyward._asking import ask, persistently
+from skyward._concurrency import shielded
 from skyward.errors import ProvisioningError, SkywardError
 from skyward.model.instance import Instance, InstanceState
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from skyward._asking import persistently, seen_through
+from skyward._asking import persistently
+from skyward._concurrency import seen_through
 from skyward._teardown import describe
 from skyward.errors import ProvisioningError, SkywardError, Transient
 from skyward.model.instance import Instance, InstanceState

@@ -36,7 +36,7 @@ async def each[T](
     providers: Sequence[Provider], ask: Callable[[Provider], Coroutine[Any, Any, T]]
 ) -> list[tuple[Provider, T | str]]:
     """Ask all at the same time: each provider with its answer, or with what kept it from answering, in words."""
-    from skyward._asking import all_of
+    from skyward._concurrency import all_of
     from skyward.errors import SkywardError
     from skyward.model.redact import redact
 

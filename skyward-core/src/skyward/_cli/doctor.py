@@ -39,8 +39,8 @@ def run(arguments: Sequence[str]) -> int:
     add_common(parser)
     options = parser.read(arguments)
     from skyward import _examining
-    from skyward._asking import all_of
     from skyward._cli._providers import choose
+    from skyward._concurrency import all_of
 
     choice = choose(options.provider, (), command=_NAME)
     found: list[Examined] = []

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from skyward._asking import shielded
+from skyward._concurrency import shielded
 from skyward._rest.known import exists
 from skyward._rest.launching import most_telling
 from skyward.errors import ProviderError, Transient

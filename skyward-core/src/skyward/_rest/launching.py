@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from skyward._asking import seen_through, shielded
+from skyward._concurrency import seen_through, shielded
 from skyward._rest.label import LABEL, MachineLabel
 from skyward._rest.order import Order
 from skyward.errors import AuthenticationFailed, ProviderError, QuotaExceeded, Transient, Unavailable

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve
 
-from skyward._asking import all_of, shielded, together
+from skyward._concurrency import all_of, shielded, together
 from skyward._rest.client import RestClient
 from skyward._rest.ending import bury, end
 from skyward._rest.keys import Keys

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import asyncssh
 
 from skyward import _discovery, _payload
-from skyward._asking import persistently, together
+from skyward._asking import persistently
+from skyward._concurrency import together
 from skyward._guest_loop import on_loop
 from skyward._ssh import start
 from skyward._ssh.connect import Connection, Denied, Hopeless

@@ -26,9 +26,9 @@ from skyward.spi.provider import (
 from skyward.spi.transport import Interpreter, Link, PhaseReport, Receiver, Transport, Watcher, Wire
 
 if TYPE_CHECKING:
-    from skyward._asking import shielded, together
     from skyward._cache import building, cache_folder
     from skyward._client import client_lives
+    from skyward._concurrency import shielded, together
     from skyward._grouped import grouped
     from skyward._options import ProviderLike
     from skyward._parameters import PoolParameters
@@ -75,7 +75,7 @@ else:
     # What pools without plugins have no use for; pluggy alone costs as much to import as the rest of a pool's start,
     # and what `skyward._ssh` and `skyward._rest` ask for, with the remedy where it is missing, costs ten times that.
     _LATER = {
-        "skyward._asking": ("shielded", "together"),
+        "skyward._concurrency": ("shielded", "together"),
         "skyward._cache": ("building", "cache_folder"),
         "skyward._client": ("client_lives",),
         "skyward._grouped": ("grouped",),
