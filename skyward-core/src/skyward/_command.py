@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from skyward._concurrency import shielded
+
 __all__ = ["Finished", "run_command"]
 
 # The shell leads a process group of its own. Its standard input is a pipe that the client holds open and never writes
@@ -37,7 +39,25 @@ class Finished(NamedTuple):
 
 async def run_command(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Finished:
     """Run ``command`` with exactly ``env``. Cancelled, it kills the program and all that this has started at once."""
-    process = await asyncio.create_subprocess_exec(
+    begun: list[asyncio.subprocess.Process] = []
+
+    async def begin() -> None:
+        begun.append(await _start(command, env, cwd))
+
+    try:
+        await shielded(begin())  # a process that is let go of while it is started is nobody's
+        process = begun[0]
+        assert process.stdout is not None
+        output = await process.stdout.read()
+        code = await process.wait()
+    finally:
+        for process in begun:
+            await shielded(_end(process))
+    return Finished(code, output.decode(errors="replace"))
+
+
+async def _start(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         "/bin/sh",
         "-c",
         _GUARDED,
@@ -50,16 +70,13 @@ async def run_command(command: Sequence[str], *, env: Mapping[str, str], cwd: Pa
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        output = await process.stdout.read()
-        code = await process.wait()
-    except BaseException:
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End the program and what it has started, unless it has ended by itself."""
+    if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
-        raise
-    finally:
-        process.stdin.close()
-    return Finished(code, output.decode(errors="replace"))
+    assert process.stdin is not None
+    process.stdin.close()
+    await process.wait()
