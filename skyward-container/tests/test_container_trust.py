@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ set -e
 cd /run/skyward
 rm -f host_key host_key.pub
 ssh-keygen -q -t ed25519 -N '' -f host_key
+"""
+_SERVED_ANEW = """
 for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in sshd*) kill -9 ${p#/proc/} || true ;; esac; done
 """
 
@@ -47,6 +51,8 @@ def test_a_container_with_another_host_key_is_refused_and_replaced_and_no_key_is
         assert private_keys(tmp_path) == []
         assert private_keys(cache_folder("container")) == []
         podman("exec", machine, "sh", "-c", _ANOTHER)
+        with suppress(subprocess.CalledProcessError):  # it is seen at once, and may be removed before this has returned
+            podman("exec", machine, "sh", "-c", _SERVED_ANEW)
         error = lasting.exception(story.patience)
         assert isinstance(error, sky.OutcomeUnknown)
         assert "another machine has taken its address" in str(error)
