@@ -43,7 +43,12 @@ def podman(base: str) -> Callable[..., str]:
     """Asks podman, and returns what it says."""
 
     def ask(*arguments: str) -> str:
-        return subprocess.run(("podman", *arguments), capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(("podman", *arguments), capture_output=True, text=True)
+        if done.returncode:
+            error = subprocess.CalledProcessError(done.returncode, done.args, done.stdout, done.stderr)
+            error.add_note(f"podman said: {done.stderr}")  # of which the error itself tells nothing
+            raise error
+        return done.stdout
 
     return ask
 

@@ -11,12 +11,12 @@ from skyward._loop import LoopThread
 
 def test_the_end_of_a_loop_cancels_what_runs_and_sees_through_what_is_shielded() -> None:
     loop = LoopThread("test")
-    ready, seen = threading.Barrier(3), list[str]()
+    begun, seen = threading.Event(), list[str]()
     cancelled = asyncio.Event()
 
     async def endless() -> None:
-        await asyncio.to_thread(ready.wait, 60)
         try:
+            begun.set()
             await asyncio.Event().wait()
         finally:
             seen.append("cancelled")
@@ -28,14 +28,12 @@ def test_the_end_of_a_loop_cancels_what_runs_and_sees_through_what_is_shielded()
         seen.append(name)
 
     async def whole() -> None:
-        steps = asyncio.gather(step("one"), step("two"))
-        await asyncio.to_thread(ready.wait, 60)
-        await steps
+        await asyncio.gather(step("one"), step("two"))
         await shielded(step("three"))
 
     abandoned = loop.start(shielded(whole()))
     loop.start(endless())
-    ready.wait(60)
+    assert begun.wait(60)
     loop.close()
     assert seen == ["cancelled", "one", "two", "three"]
     assert abandoned.cancelled(), "whoever waits is told that it is over, behind what was waited for"
