@@ -12,12 +12,12 @@ from skyward._loop import LoopThread
 def test_the_end_of_a_loop_cancels_what_runs_and_sees_through_what_is_shielded() -> None:
     loop = LoopThread("test")
     begun, seen = threading.Event(), list[str]()
-    cancelled = asyncio.Event()
+    cancelled, never = asyncio.Event(), asyncio.Event()
 
     async def endless() -> None:
         try:
             begun.set()
-            await asyncio.Event().wait()
+            await never.wait()
         finally:
             seen.append("cancelled")
             cancelled.set()
