@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
+from giving_up import give_up
 
 from skyward import Image
 from skyward.spi import ComputeSpec, LaunchRequest, PoolIdentity
@@ -35,13 +36,7 @@ def test_what_is_given_up_while_engines_are_asked_leaves_no_process(
     async def main() -> None:
         task = asyncio.ensure_future(asking())
         await asyncio.to_thread(asked.read_text)
-        task.cancel()
-        while impatient and not task.done():
-            await asyncio.sleep(0)
-            task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await give_up(task, impatient=impatient)
 
     asyncio.run(main())
     assert set(psutil.Process().children()) == before

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from giving_up import give_up
 
 from skyward._command import run_command
 
@@ -30,13 +31,7 @@ def test_a_program_that_is_given_up_is_ended_with_what_it_started(tmp_path: Path
         await asyncio.to_thread(begun.read_text)
         started = set(psutil.Process().children(recursive=True)) - before
         assert len(started) > 2
-        task.cancel()
-        while impatient and not task.done():
-            await asyncio.sleep(0)
-            task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await give_up(task, impatient=impatient)
         assert not psutil.wait_procs(started, timeout=60)[1]
 
     asyncio.run(main())
@@ -50,11 +45,7 @@ def test_a_program_that_is_given_up_while_it_is_started_leaves_no_process(tmp_pa
         task = asyncio.ensure_future(run_command(["sleep", "1000"], env=os.environ, cwd=tmp_path))
         for _ in range(steps):
             await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await give_up(task, impatient=True)
 
     asyncio.run(main())
     assert set(psutil.Process().children()) == before
