@@ -200,7 +200,7 @@ import signal
 import skyward as sky
 from skyward_aws import AWS
 
-with sky.ComputePool(AWS(ssh_from="198.51.100.7/32"), lease=2, display="quiet"):
+with sky.ComputePool(AWS(ssh_from="198.51.100.7/32"), lease=20, display="quiet"):
     print("in", flush=True)
     signal.pause()
 """

@@ -22,7 +22,7 @@ import signal
 import skyward as sky
 from skyward_verda import Verda
 
-with sky.ComputePool(Verda(), lease=2, display="quiet"):
+with sky.ComputePool(Verda(), lease=20, display="quiet"):
     print("in", flush=True)
     signal.pause()
 """
