@@ -6,7 +6,6 @@ import gc
 import os
 import shutil
 import signal
-from collections.abc import Generator
 from importlib.util import find_spec
 
 import hypothesis
@@ -30,21 +29,6 @@ def pytest_collection_finish() -> None:
     """What is loaded by now is there to the end: keep it from each search for garbage, of which tests ask for many."""
     gc.collect()
     gc.freeze()
-
-
-_PROGRAMS = "COVERAGE_PROCESS_CONFIG"
-"""By which coverage has the programs that a test starts measure themselves."""
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure what programs cover in marked tests only: it takes each a third of a second, as long as a node."""
-    config = None if item.get_closest_marker("covers_programs") else os.environ.pop(_PROGRAMS, None)
-    try:
-        return (yield)
-    finally:
-        if config is not None:
-            os.environ[_PROGRAMS] = config
 
 
 class Require:

@@ -17,8 +17,6 @@ from skyward.spi import current_group
 from skyward.worker import pickling
 from skyward.worker.bound import Binding
 
-pytestmark = pytest.mark.covers_programs
-
 answers = st.dictionaries(st.integers(0, 5), st.sampled_from(["", "one", "two", None]), min_size=1)
 
 

@@ -24,7 +24,7 @@ from skyward.testing._local_node import LocalNode
 from skyward.testing._loop import VirtualLoop, run, virtually
 from skyward.worker.protocol import END, TASK, Frame, Kind, encode, head_of
 
-pytestmark = [pytest.mark.usefixtures("own_ledgers"), pytest.mark.covers_programs]
+pytestmark = pytest.mark.usefixtures("own_ledgers")
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ import pytest
 
 from skyward.worker.family import remove_folder
 
-pytestmark = pytest.mark.covers_programs
-
 LEAVING = """
 import os, subprocess, sys
 from skyward.worker.family import adopt_orphans, end_all

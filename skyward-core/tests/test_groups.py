@@ -19,8 +19,6 @@ from group_meeting import pool as pool
 import skyward as sky
 from skyward.spi import current_group
 
-pytestmark = pytest.mark.covers_programs
-
 
 def test_one_copy_runs_in_every_slot_and_each_is_told_of_all(pool: sky.ComputePool) -> None:
     @together

@@ -15,8 +15,6 @@ from group_meeting import together
 import skyward as sky
 from skyward.spi import current_group
 
-pytestmark = pytest.mark.covers_programs
-
 
 def test_the_first_that_fails_ends_the_others_and_says_what_became_of_them(
     pool: sky.ComputePool, tmp_path: Path

@@ -16,8 +16,6 @@ from attrs import frozen
 import skyward as sky
 from skyward.spi import ComputeSpec, Supplies
 
-pytestmark = pytest.mark.covers_programs
-
 LIMIT = 60.0
 
 MODULES = {

@@ -13,8 +13,6 @@ import pytest
 from skyward.worker.interrupts import Interrupts
 from skyward.worker.page import Page
 
-pytestmark = pytest.mark.covers_programs
-
 
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:

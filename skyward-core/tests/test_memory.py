@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from skyward.errors import ConfigurationError
 from skyward.model.memory import parse_memory
 
-pytestmark = pytest.mark.covers_programs
-
 
 @pytest.mark.parametrize(
     ("text", "gb"),

@@ -13,8 +13,6 @@ import pytest
 
 from skyward.worker import metrics
 
-pytestmark = pytest.mark.covers_programs
-
 FIELDS = {
     "cpu_percent",
     "memory_percent",

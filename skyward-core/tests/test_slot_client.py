@@ -7,8 +7,6 @@ from slot_bench import Bench, Wire, frame, task
 
 from skyward.worker.protocol import END, TASK, Frame, Kind, head_of
 
-pytestmark = pytest.mark.covers_programs
-
 
 @pytest.fixture
 def bench() -> Bench:

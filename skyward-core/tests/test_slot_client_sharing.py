@@ -14,8 +14,6 @@ from skyward._uploads import Uploads
 from skyward.worker.protocol import SHARES, Kind, head_of
 from skyward.worker.shared import CHUNK
 
-pytestmark = pytest.mark.covers_programs
-
 
 class Shelf:
     """Two slots of a node, and tasks that share arrays."""

@@ -19,8 +19,6 @@ from skyward.model.bootstrap import PHASES, Step
 from skyward.model.image import Image
 from skyward.worker.protocol import Kind, encode, head_of
 
-pytestmark = pytest.mark.covers_programs
-
 
 def does[T](work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return asyncio.run(work())

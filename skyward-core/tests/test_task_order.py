@@ -13,8 +13,6 @@ from skyward._dispatcher import Dispatcher
 from skyward._events import EventBus
 from skyward.worker.protocol import RAISED, Kind
 
-pytestmark = pytest.mark.covers_programs
-
 
 class EagerSlot:
     """A slot whose first line of output is here as soon as a task is written to the socket."""
