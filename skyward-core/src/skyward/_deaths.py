@@ -22,7 +22,7 @@ _AGAIN = "if it may run twice, decorate it with @sky.compute(retry=1)"
 def slot_died(task: Task, key: SlotKey, facts: dict[str, Any]) -> SlotDied:
     """Name what ended the process that ran the task."""
     node, slot = key
-    number, code = facts["signal"], facts["exit_code"]
+    number, code, words = facts["signal"], facts["exit_code"], facts.get("words")
     if facts["out_of_memory"]:
         how = (
             "was killed by the kernel because memory ran out; give the nodes more (memory=...), or run fewer tasks at "
@@ -31,8 +31,7 @@ def slot_died(task: Task, key: SlotKey, facts: dict[str, Any]) -> SlotDied:
     elif number is not None:
         how = f"was killed by signal {number} ({_signal_name(number)})"
         if number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE):
-            how += ": native code crashed"
-            how += "" if facts.get("words") else "; see the log lines of this node"
+            how += ": native code crashed" + ("" if words else "; see the log lines of this node")
         elif number == signal.SIGKILL:
             how += ": something on the node killed it"
     else:
@@ -45,8 +44,8 @@ def slot_died(task: Task, key: SlotKey, facts: dict[str, Any]) -> SlotDied:
         node=node,
         slot=slot,
     )
-    if facts.get("words"):
-        error.add_note("\n    ".join(["what it wrote last to standard error:", *facts["words"]]))
+    if words:
+        error.add_note("\n    ".join(["what it wrote last to standard error:", *words]))
     return error
 
 

@@ -118,7 +118,7 @@ def hold() -> None:
     with _lock:
         _pools += 1
     if _in_main_thread():
-        _wakeup.start()
+        _wakeup.start((signal.SIGINT, *_ENDS))
 
 
 def release() -> None:

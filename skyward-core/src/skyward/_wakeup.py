@@ -2,7 +2,7 @@
 
 Python runs a signal's handler in the main thread between two bytecodes. A signal that strikes in the moment between the
 last bytecode and the system call that waits is noted, and the handler runs only once that call returns, which may be
-never. While a pool is open, each Ctrl-C, SIGTERM and SIGHUP is followed by a harmless signal that interrupts the wait.
+never. While a pool is open, each signal that is waited for is followed by a harmless one that interrupts the wait.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Collection
 
 __all__ = ["forget", "start", "stop"]
 
@@ -23,8 +24,8 @@ _thread: threading.Thread | None = None
 _over = threading.Event()
 
 
-def start() -> None:
-    """Begin, unless the program uses the means for purposes of its own. Main thread only."""
+def start(numbers: Collection[int]) -> None:
+    """Begin, for these signals, unless the program uses the means for purposes of its own. Main thread only."""
     global _pipe, _thread
     if _pipe is not None or signal.getsignal(_NUDGE) != signal.SIG_DFL:
         return
@@ -37,7 +38,7 @@ def start() -> None:
     signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
     signal.signal(_NUDGE, _nothing)
     _over.clear()
-    _thread = threading.Thread(target=_watch, args=(_pipe[0],), name="skyward-signals", daemon=True)
+    _thread = threading.Thread(target=_watch, args=(_pipe[0], frozenset(numbers)), name="skyward-signals", daemon=True)
     _thread.start()
 
 
@@ -78,11 +79,11 @@ def _nothing(_number: int, _frame: object) -> None:
     """Handle a nudge: what it is for has happened when this is called."""
 
 
-def _watch(read: int) -> None:
+def _watch(read: int, watched: frozenset[int]) -> None:
     main = threading.main_thread().ident
     with os.fdopen(read, "rb", buffering=0) as pipe:
         while numbers := pipe.read(64):
-            if not {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}.intersection(numbers):
+            if watched.isdisjoint(numbers):
                 continue
             for seconds in _AFTER:
                 if not _over.wait(seconds) and main is not None:
