@@ -62,8 +62,19 @@ class TcpRelay:
                 self._open += (near, far)
             for end in (near, far):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._start(self._carry, near, far, up, self.up)
-            self._start(self._carry, far, near, down, self.down)
+            self._start(self._connect, near, far, up, down)
+
+    def _connect(self, near: socket.socket, far: socket.socket, up: int | None, down: int | None) -> None:
+        """Carry both ways. Nobody else closes the two: a thread that still reads would be given the next one's bytes."""
+        back = threading.Thread(target=self._carry, args=(far, near, down, self.down), daemon=True)
+        back.start()
+        self._carry(near, far, up, self.up)
+        back.join()
+        with self._lock:
+            for end in (near, far):
+                if end in self._open:
+                    self._open.remove(end)
+                end.close()
 
     def _carry(self, source: socket.socket, target: socket.socket, limit: int | None, flowing: threading.Event) -> None:
         carried = 0
@@ -107,12 +118,11 @@ class TcpRelay:
     def cut(self) -> None:
         """Cut every connection. What is on its way is lost."""
         with self._lock:
-            open_now, self._open = self._open, []
             self.cuts += 1
-        for end in open_now:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+            for end in self._open:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            self._open.clear()
 
     def freeze(self, *ways: threading.Event) -> None:
         """Carry nothing further, without a word to either end; of both ways, or of ``up`` or ``down`` alone."""
