@@ -257,7 +257,7 @@ _running: WeakSet[EventBus] = WeakSet()
 def _at_exit() -> None:
     # A daemon thread that still writes while Python tears itself down can abort the process.
     for bus in list(_running):
-        bus.close(timeout=1.0)
+        bus.close()
 
 
 def _after_fork() -> None:
