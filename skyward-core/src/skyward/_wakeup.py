@@ -8,20 +8,22 @@ never. While a pool is open, each signal that is waited for is followed by a har
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Collection
+from itertools import accumulate
 
 __all__ = ["forget", "start", "stop"]
 
 _NUDGE = signal.SIGURG
 """Ignored where nobody asks for it, and hardly anybody does."""
-_AFTER = (0.0, 0.01, 0.1, 1.0)
+_AFTER = (0.0, 0.01, 0.1, 1.0, 10.0)
 """Seconds to wait before each nudge: the main thread may be kept for a while from beginning to wait."""
 
 _pipe: tuple[int, int] | None = None
 _thread: threading.Thread | None = None
-_over = threading.Event()
 
 
 def start(numbers: Collection[int]) -> None:
@@ -37,7 +39,6 @@ def start(numbers: Collection[int]) -> None:
     os.set_blocking(_pipe[1], False)
     signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
     signal.signal(_NUDGE, _nothing)
-    _over.clear()
     _thread = threading.Thread(target=_watch, args=(_pipe[0], frozenset(numbers)), name="skyward-signals", daemon=True)
     _thread.start()
 
@@ -46,7 +47,6 @@ def stop() -> None:
     """Put everything back. Main thread only."""
     write = _let_go()
     if write is not None:
-        _over.set()
         os.close(write)  # the watching thread sees the end, and closes its own
         if _thread is not None:
             _thread.join()
@@ -81,10 +81,19 @@ def _nothing(_number: int, _frame: object) -> None:
 
 def _watch(read: int, watched: frozenset[int]) -> None:
     main = threading.main_thread().ident
+    assert main is not None
+    due: list[float] = []
     with os.fdopen(read, "rb", buffering=0) as pipe:
-        while numbers := pipe.read(64):
-            if watched.isdisjoint(numbers):
-                continue
-            for seconds in _AFTER:
-                if not _over.wait(seconds) and main is not None:
-                    signal.pthread_kill(main, _NUDGE)
+        signals = select.poll()
+        signals.register(pipe, select.POLLIN)
+        while True:
+            wait = max(due[0] - time.monotonic(), 0.0) * 1000 if due else None
+            if signals.poll(wait):
+                numbers = pipe.read(64)
+                if not numbers:
+                    return
+                if not watched.isdisjoint(numbers):  # else it is a nudge, or nothing to us
+                    due = [time.monotonic() + seconds for seconds in accumulate(_AFTER)]
+            else:
+                del due[0]
+                signal.pthread_kill(main, _NUDGE)
