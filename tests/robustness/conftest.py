@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import select
@@ -13,7 +14,7 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,13 @@ def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     return answer
 
 
+def kill(pids: Iterable[int]) -> None:
+    """Kill those of these processes that have not ended meanwhile."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class Home:
     """A place of its own for temporary files, state and caches, and a mark on every process that begins there."""
 
@@ -108,8 +116,7 @@ class Home:
         return sorted(os.listdir(folder)) if folder.exists() else []
 
     def close(self) -> None:
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+        kill(self.processes())
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -187,8 +194,7 @@ class Client:
         return status
 
     def close(self) -> None:
-        for pid in self._home.processes():
-            os.kill(pid, signal.SIGKILL)
+        kill(self._home.processes())
         self.end()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:

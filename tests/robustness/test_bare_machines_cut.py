@@ -10,8 +10,9 @@ from package_index import PackageIndex
 from skyward.errors import BootstrapError
 from skyward.model.bootstrap import PHASES, Step
 
-from .bare import DEBIAN, kill
+from .bare import DEBIAN
 from .bare import make_bare as make_bare
+from .conftest import kill
 from .test_bare_machines import image_for
 from .test_bare_machines import index as index
 
