@@ -1,4 +1,4 @@
-"""Each signal that is waited for is followed by a harmless one, and by more of them, until the main thread has woken."""
+"""Each signal that is waited for is followed by harmless ones, until the main thread has surely woken."""
 
 from __future__ import annotations
 
