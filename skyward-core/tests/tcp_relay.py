@@ -65,7 +65,7 @@ class TcpRelay:
             self._start(self._connect, near, far, up, down)
 
     def _connect(self, near: socket.socket, far: socket.socket, up: int | None, down: int | None) -> None:
-        """Carry both ways. Nobody else closes the two: a thread that still reads would be given the next one's bytes."""
+        """Carry both ways. Nobody else closes the two: who still read from one would be given the next one's bytes."""
         back = threading.Thread(target=self._carry, args=(far, near, down, self.down), daemon=True)
         back.start()
         self._carry(near, far, up, self.up)
