@@ -48,13 +48,13 @@ class Calls:
         done = _thread.allocate_lock()
         done.acquire()
         task.on_done = lambda _: done.release()
-        try:
-            with shield:  # torn apart, it would leave a slot that waits for a task which never comes
+        with shield:  # torn apart, it would leave a slot that waits for a task which never comes
+            try:
                 self._engine.dispatcher.submit([task])
                 self._engine.reactor.wait(done)
-        except BaseException:
-            self._abandon(Several([task]), lambda: done.acquire(timeout=_LAST_PATIENCE))
-            raise
+            except BaseException:
+                self._abandon(Several([task]), done)
+                raise
         self._engine.events.settle()
         return self._take(task)
 
@@ -76,20 +76,21 @@ class Calls:
             return
         done = _thread.allocate_lock()
         done.acquire()
-        try:
-            with shield:
+        with shield:
+            try:
                 work.start(self._engine.dispatcher, done.release)
                 self._engine.reactor.wait(done)
-        except BaseException:
-            self._abandon(work, lambda: done.acquire(timeout=_LAST_PATIENCE))
-            raise
+            except BaseException:
+                self._abandon(work, done)
+                raise
         self._engine.events.settle()
 
-    def _abandon(self, work: Several | Team, wait: Any) -> None:
+    def _abandon(self, work: Several | Team, done: _thread.LockType) -> None:
         """The caller was interrupted: stop its tasks, and see them stopped, so that the pool is usable again."""
-        with shield:
-            work.cancel(self._engine.dispatcher)
-        wait()
+        work.cancel(self._engine.dispatcher)
+        if not all(task.done for task in work.tasks):  # else the interrupt came when it had been waited for
+            with shield.window():
+                done.acquire(timeout=_LAST_PATIENCE)
         self._engine.events.settle()  # their last words come before the interrupt goes on
 
     # for coroutines
@@ -142,7 +143,7 @@ class Calls:
     @property
     def completer(self) -> Completer:
         """Where the futures of the pool are completed."""
-        with self._lock:
+        with shield, self._lock:
             if self._completer is None:
                 self._completer = Completer(self._engine)
             return self._completer

@@ -24,6 +24,7 @@ from skyward._events import EventBus
 from skyward._interrupts import shield
 from skyward._teardown import shielded
 from skyward._uncollected import uncollected
+from skyward._waiting import wait_for
 from skyward.errors import UsageError
 from skyward.model.events import ClusterDestroyed, Error, PoolStopping
 
@@ -93,8 +94,7 @@ class Engine:
             try:
                 with shield.window():
                     importlib.import_module("skyward._calls")  # what the first task needs, while the machines start
-                    while not provisioning.done():  # so that a signal that struck just before the waiting is seen
-                        concurrent.futures.wait([provisioning], timeout=0.2)
+                wait_for([provisioning])
                 provisioning.result()
             except BaseException:
                 self.abort()

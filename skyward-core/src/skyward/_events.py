@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from weakref import WeakSet
 
 from skyward._callbacks import Callback, active_scopes, callback_name, checked, compose, emit, use_callback
+from skyward._interrupts import shield
 from skyward.errors import ConfigurationError
 from skyward.model.events import EVENTS, LogLine, Metrics, SkywardEvent
 
@@ -150,8 +151,9 @@ class EventBus:
             mark = self._mark
             if timeout is None and not self._late.is_set():
                 return False
-        if mark.wait(PATIENCE if timeout is None else timeout):
-            return True
+        with shield:  # no longer than that: an event that a signal leaves locked would hold up all that follow
+            if mark.wait(PATIENCE if timeout is None else timeout):
+                return True
         if timeout is None:
             self._late = mark
         return False
@@ -200,7 +202,7 @@ class EventBus:
 
     def _start(self) -> bool:
         """Start the thread; false where Python is about to end and starts none any more."""
-        with self._lock:
+        with shield, self._lock:
             if self._thread is None and not self._closed:
                 thread = threading.Thread(target=self._work, name="skyward-events", daemon=True)
                 try:

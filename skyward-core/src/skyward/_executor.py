@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import MethodType
 from typing import TYPE_CHECKING, Any, overload
 
+from skyward._interrupts import shield
+from skyward._waiting import AutoResetEvent, wait_for
 from skyward.computation import PendingCompute
 from skyward.function import ComputeFunction
 
@@ -20,13 +22,16 @@ __all__ = ["PoolExecutor", "Work"]
 
 _KNOWN = 16
 """Functions that an executor remembers, so that one which is submitted again is not pickled again."""
+_LOOK_AGAIN = 0.2
+"""Seconds after which who shuts down looks again: where several do, the event wakes one of them."""
 
 
 class Work:
     """The futures of one executor that are not done. It refers to nothing else, so it may outlive the executor."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._arrived = AutoResetEvent()
         self._process = os.getpid()
         self._futures: set[concurrent.futures.Future[Any]] = set()
         self._coming = 0
@@ -38,45 +43,47 @@ class Work:
         Raises:
             RuntimeError: the executor was shut down.
         """
-        with self._changed:
+        with self._lock:
             if self.shut:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._coming += 1
 
     def add(self, future: concurrent.futures.Future[Any]) -> None:
         """The future is there."""
-        with self._changed:
+        with self._lock:
             self._futures.add(future)
             self._came()
         future.add_done_callback(self._forget)
 
     def fail(self) -> None:
         """The future will not be there."""
-        with self._changed:
+        with self._lock:
             self._came()
 
     def _came(self) -> None:
         self._coming -= 1
-        if self.shut:
-            self._changed.notify_all()
+        if self.shut and not self._coming:
+            self._arrived.set()
 
     def _forget(self, future: concurrent.futures.Future[Any]) -> None:
-        with self._changed:
+        with self._lock:
             self._futures.discard(future)
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """Take no more, and drop or wait for what is there."""
-        with self._changed:
+        wait = wait and self._process == os.getpid()  # in a copy of the process nothing of it comes to an end
+        with self._lock:
             self.shut = True
-            wait = wait and self._process == os.getpid()  # in a copy of the process nothing of it comes to an end
-            if wait:
-                self._changed.wait_for(lambda: not self._coming)
+        while wait and self._coming:
+            self._arrived.wait(_LOOK_AGAIN)
+        with self._lock:
             left = list(self._futures)
         if cancel_futures:
             for future in left:
                 future.cancel()
         if wait:
-            concurrent.futures.wait(left)
+            with shield:
+                wait_for(left)
 
 
 class PoolExecutor(concurrent.futures.Executor):
@@ -120,13 +127,15 @@ class PoolExecutor(concurrent.futures.Executor):
             SerializationError: the function or an argument cannot be pickled; nothing was sent.
         """
         self._ensure()
-        self._work.begin()
-        try:
-            future = self._pool.submit(PendingCompute(self._compute_function(fn), args, kwargs))
-        except BaseException:
-            self._work.fail()
-            raise
-        self._work.add(future)
+        with shield:  # whatever is begun here comes, or `shutdown` would wait for it
+            self._work.begin()
+            try:
+                with shield.window():
+                    future = self._pool.submit(PendingCompute(self._compute_function(fn), args, kwargs))
+            except BaseException:
+                self._work.fail()
+                raise
+            self._work.add(future)
         return future
 
     @overload

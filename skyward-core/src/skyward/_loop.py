@@ -9,7 +9,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 from skyward._concurrency import end_others
+from skyward._interrupts import shield
 from skyward._threads import Threads
+from skyward._waiting import wait_for
 
 __all__ = ["LoopThread"]
 
@@ -41,12 +43,14 @@ class LoopThread:
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine and wait for it; cancelled when the waiting is interrupted. Not on the loop's own thread."""
-        outcome = self.start(coroutine)
-        try:
-            return outcome.result()
-        except BaseException:
-            outcome.cancel()
-            raise
+        with shield:
+            outcome = self.start(coroutine)
+            try:
+                wait_for([outcome])
+                return outcome.result()
+            except BaseException:
+                outcome.cancel()
+                raise
 
     def close(self) -> None:
         """Cancel what still runs, wait for its end and for what is shielded, stop the loop, and wait for its thread."""

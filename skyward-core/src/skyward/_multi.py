@@ -12,6 +12,7 @@ from skyward import _guards, _interrupts, _signals
 from skyward._concurrency import shielded
 from skyward._interrupts import shield
 from skyward._pool import ComputePool
+from skyward._waiting import wait_for
 from skyward.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ class MultiPool:
                 for engine in self._engines:
                     provisioning.append(engine.begin())
                     begun.append(engine)
-                with shield.window():
-                    _wait(provisioning)
+                wait_for(provisioning, or_a_failure=True)
+                for each in provisioning:
+                    if each.done():
+                        each.result()
             except BaseException as error:
                 failures: list[BaseException | None] = []
                 try:
@@ -169,15 +172,6 @@ class MultiPool:
             if id(other) not in told:
                 told.add(id(other))
                 error.add_note(f"and, from another pool: {type(other).__name__}: {other}")
-
-
-def _wait(provisioning: Sequence[concurrent.futures.Future[None]]) -> None:
-    """Wait until all are through, or raise what the first one to fail raises."""
-    left = set(provisioning)
-    while left:  # now and then, so that a signal that struck just before the waiting is seen
-        done, left = concurrent.futures.wait(left, timeout=0.2, return_when=concurrent.futures.FIRST_EXCEPTION)
-        for future in done:
-            future.result()
 
 
 def _failure(future: concurrent.futures.Future[None] | asyncio.Task[None]) -> BaseException | None:

@@ -23,6 +23,7 @@ from collections.abc import Buffer, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skyward._interrupts import shield
+from skyward._waiting import AutoResetEvent, acquire
 from skyward.errors import ProtocolError
 from skyward.worker.protocol import FrameError, FrameReader, Kind, head_of
 
@@ -36,9 +37,6 @@ _log = logging.getLogger("skyward.reactor")
 _STAND_BY = 0.005
 """Seconds that the reactor's thread leaves the sockets alone after a caller has waited on them itself: the next one is
 likely to come soon, and taking the sockets back for so short a time would cost it more than it takes."""
-_LOOK_UP = 0.2
-"""Seconds after which a waiting caller looks for signals: one that struck just before the thread went to sleep, with
-the interpreter's lock let go already, wakes nobody."""
 _IOV = 1000
 """Parts that one ``sendmsg`` takes (IOV_MAX is 1024 on Linux and macOS)."""
 
@@ -63,7 +61,7 @@ class Reactor:
         self._invited = False
         self._rounds = 0
         self.busy: Callable[[], int] = lambda: True  # whether anybody waits for what may arrive; set by the dispatcher
-        self._resume = threading.Event()
+        self._resume = AutoResetEvent()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -161,8 +159,7 @@ class Reactor:
         if not able or not self._turning.acquire(blocking=False):
             self._invited = able  # for the next time
             with shield.window():
-                while not done.acquire(timeout=_LOOK_UP):
-                    pass
+                acquire(done)
             return
         self._turner = threading.get_ident()
         try:

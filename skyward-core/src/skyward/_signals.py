@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from skyward._interrupts import shield
+from skyward._waiting import wait_for
 
 __all__ = ["Ending", "finish", "first_error", "in_background"]
 
@@ -49,13 +49,13 @@ def in_background(function: Callable[[], None], name: str) -> Ending:
 def finish(endings: Sequence[concurrent.futures.Future[None]], remaining: Callable[[], list[str]]) -> None:
     """Wait for endings to be through. Each interrupt meanwhile is answered with what is still being removed.
 
-    The last interrupt is raised once they are through, else the first error; further errors are notes of it.
+    The last interrupt is raised once they are through, else the first error; further errors are notes of it. To be
+    called inside the shield.
     """
     interrupted: KeyboardInterrupt | SystemExit | None = None
     while True:
         try:
-            with shield.window():
-                concurrent.futures.wait(endings)
+            wait_for(endings)
             break
         except (KeyboardInterrupt, SystemExit) as interrupt:
             interrupted = interrupt

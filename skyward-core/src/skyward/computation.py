@@ -77,12 +77,12 @@ class PendingCompute[R](NotAResult):
         kwargs: dict[str, Any] | None = None,
         origin: tuple[CodeType, int] | None = None,
     ) -> None:
-        self.dispatched = False
         self.function = function
         self.args = args
         self.kwargs = {} if kwargs is None else kwargs
         self.origin = origin
         self.sharing = None
+        self.dispatched = False  # last: what was torn apart before has nothing to be warned of
 
     def __rshift__(self, target: Target) -> R:
         """Run on one node of ``target`` and return the result."""
