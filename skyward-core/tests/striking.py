@@ -53,10 +53,11 @@ def strike(at: int, action: Callable[[], object], *, within: str = "") -> bool |
             left -= 1
             if left < 0:
                 struck = True
-                signal.raise_signal(signal.SIGINT)
+                handler: Any = signal.getsignal(signal.SIGINT)
+                handler(signal.SIGINT, sys._getframe(1))  # as Python calls it
 
     def jumped(code: CodeType, offset: int, to: int) -> None:
-        if to < offset:
+        if to < offset:  # a loop goes on
             reached(code)
 
     heard: dict[int, Any] = {

@@ -12,6 +12,7 @@ from striking import guarded, strike
 
 import skyward as sky
 from skyward import _calls
+from skyward._current import current_pool
 from skyward._interrupts import shield
 from skyward._waiting import AutoResetEvent, wait_for
 
@@ -108,6 +109,27 @@ def test_an_event_is_over_once_it_was_seen_or_taken_back() -> None:
     assert not event.wait(0)
 
 
+ended: list[bool] = []
+
+
+@shield.entered_by
+def end_of_a_block() -> None:
+    with shield:
+        ended.append(True)
+
+
+def test_the_end_of_a_block_is_come_to_wherever_the_interrupt_strikes() -> None:
+    with guarded():
+        for at in count():
+            ended.clear()
+            struck = strike(at, end_of_a_block)
+            assert ended, f"the interrupt at point {at} is all that becomes of it"
+            if struck is None:
+                break
+            assert struck, f"the interrupt at point {at} is lost"
+        assert at > 5, "all of them have been tried"
+
+
 @pytest.fixture(scope="module")
 def pool() -> Iterator[sky.ComputePool]:
     with sky.ComputePool(display="quiet", lease=60.0) as made:
@@ -148,3 +170,21 @@ def test_an_executor_ends_wherever_an_interrupt_strikes_its_submission(pool: sky
         if struck is None:
             break
     assert at > 50, "all of them have been tried"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_no_pool_stays_open_wherever_an_interrupt_strikes_its_block(number: int) -> None:
+    def enter_and_leave() -> None:
+        with pools[0] if number == 1 else sky.MultiPool(*pools):
+            pass
+
+    before = current_pool()
+    for file in ("_pool.py", "_multi.py", "_current.py", "_around.py"):
+        for at in count():
+            pools = [sky.ComputePool(display="quiet", lease=60.0) for _ in range(number)]
+            struck = strike(at, enter_and_leave, within=f"skyward/{file}")
+            left_open = [pool for pool in pools if pool._engine.is_active]
+            assert not left_open, f"the interrupt at point {at} of {file} leaves it open"
+            assert current_pool() is before
+            if struck is None:
+                break

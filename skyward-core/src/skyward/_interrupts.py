@@ -11,8 +11,8 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from types import FrameType, TracebackType
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType, TracebackType
 
 from skyward import _wakeup
 
@@ -25,18 +25,27 @@ class Shield:
     ``installed`` says whether the handlers are in place. ``window`` opens it for what takes long and may be torn off.
     """
 
-    __slots__ = ("_behind", "_depth", "_main", "_pending", "installed")
+    __slots__ = ("_behind", "_depth", "_entered_by", "_main", "_pending", "installed")
 
     def __init__(self) -> None:
         self._main = threading.main_thread().ident
         self._depth = 0
         self._pending = 0
         self._behind = 0  # the depth behind an open window
+        self._entered_by: set[CodeType] = set()
         self.installed = False
 
     def covers_this_thread(self) -> bool:
         """Whether no signal can strike inside the shield here."""
         return self.installed or threading.get_ident() != self._main
+
+    def entered_by[**P, R](self, function: Callable[P, R]) -> Callable[P, R]:
+        """Let no signal strike where this function begins, whose first statement enters the shield; it is no closure.
+
+        For the end of a block: a signal that strikes before it has begun would be all that becomes of it.
+        """
+        self._entered_by.add(function.__code__)
+        return function
 
     @contextlib.contextmanager
     def window(self) -> Iterator[None]:
@@ -61,11 +70,15 @@ class Shield:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """What the handlers do."""
-        if self._depth:
+        if self._depth or (frame is not None and self._is_entered_next(frame)):
             self._pending = number
             return
         self.shut()
         _raise(number, frame)
+
+    def _is_entered_next(self, frame: FrameType) -> bool:
+        code = frame.f_code
+        return code is _ENTER or (code in self._entered_by and frame.f_lasti <= 0)
 
     def _strike(self) -> None:
         number = self._pending
@@ -86,6 +99,7 @@ class Shield:
                 self._strike()
 
 
+_ENTER = Shield.__enter__.__code__
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
 """What ends a program that has no handlers of its own: ``kill``, and a terminal or a connection that is closed."""
 

@@ -52,40 +52,19 @@ class MultiPool:
             SkywardError: the first failure of any of them, with a note that says which one. The others are ended.
         """
         _guards.refuse_in_running_loop("with sky.MultiPool(...)", "async with sky.MultiPool(...)")
-        begun: list[Engine] = []
-        provisioning: list[concurrent.futures.Future[None]] = []
         _interrupts.install()
-        with shield:
-            try:
-                for engine in self._engines:
-                    provisioning.append(engine.begin())
-                    begun.append(engine)
-                wait_for(provisioning, or_a_failure=True)
-                for each in provisioning:
-                    if each.done():
-                        each.result()
-            except BaseException as error:
-                failures: list[BaseException | None] = []
-                try:
-                    _finish(begun, [engine.aborting() for engine in begun])
-                except Exception as failure:  # noqa: BLE001  told together with the first one
-                    failures = [failure]
-                failures = [*map(_failure, provisioning), *failures]
-                place = failures.index(error) if error in failures else None
-                if place is None and len(begun) < len(self._pools):
-                    place = len(begun)  # it is what `begin` raised
-                self._explain(error, place, failures)
-                raise
-            for engine in begun:
-                engine.complete()
-            try:
-                with shield.window():
-                    self._surround()
-            except BaseException:
-                _finish(self._engines, _endings(self._engines))
-                raise
+        entered = False
+        try:
+            with shield:
+                self._enter()
+                entered = True
+        except BaseException as error:
+            if entered:  # by a signal that had to wait: there will be no block that could be left
+                self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self._pools
 
+    @shield.entered_by
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -96,6 +75,39 @@ class MultiPool:
                     self._uncover(kind, error, trace)
             finally:
                 _finish(self._engines, _endings(self._engines))
+
+    def _enter(self) -> None:
+        """Provision all, and enter what is around them; to be called inside the shield."""
+        begun: list[Engine] = []
+        provisioning: list[concurrent.futures.Future[None]] = []
+        try:
+            for engine in self._engines:
+                provisioning.append(engine.begin())
+                begun.append(engine)
+            wait_for(provisioning, or_a_failure=True)
+            for each in provisioning:
+                if each.done():
+                    each.result()
+        except BaseException as error:
+            failures: list[BaseException | None] = []
+            try:
+                _finish(begun, [engine.aborting() for engine in begun])
+            except Exception as failure:  # noqa: BLE001  told together with the first one
+                failures = [failure]
+            failures = [*map(_failure, provisioning), *failures]
+            place = failures.index(error) if error in failures else None
+            if place is None and len(begun) < len(self._pools):
+                place = len(begun)  # it is what `begin` raised
+            self._explain(error, place, failures)
+            raise
+        for engine in begun:
+            engine.complete()
+        try:
+            with shield.window():
+                self._surround()
+        except BaseException:
+            _finish(self._engines, _endings(self._engines))
+            raise
 
     async def __aenter__(self) -> tuple[ComputePool, ...]:
         """As ``with``, without blocking the running event loop."""

@@ -133,16 +133,26 @@ class ComputePool:
     def __enter__(self) -> Self:
         """Provision the pool and make it the current one; returns when it takes tasks."""
         _guards.refuse_in_running_loop("with sky.ComputePool(...)", "async with sky.ComputePool(...)")
-        self._open()
-        _current.enter(self)
+        entered = False
+        try:
+            with shield:
+                self._open()
+                _current.enter(self)
+                entered = True
+        except BaseException as error:
+            if entered:  # by a signal that had to wait: there will be no block that could be left
+                self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
+    @shield.entered_by
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End every machine. What still runs is stopped."""
-        _current.leave(self)
-        self._close(kind, error, trace)
+        with shield:
+            _current.leave(self)
+            self._close(kind, error, trace)
 
     async def __aenter__(self) -> Self:
         """As ``with``, without blocking the running event loop."""
