@@ -101,7 +101,9 @@ def test_an_interrupted_call_goes_on_once_the_last_words_of_its_task_are_deliver
         dispatcher=SimpleNamespace(cancel=lambda _: done.append("stopped")),
         events=SimpleNamespace(settle=lambda: done.append("delivered")),
     )
-    Calls(engine)._abandon(Several([]), lambda: done.append("ended"))
+    ended: Any = SimpleNamespace(acquire=lambda timeout: done.append("ended"))
+    running: Any = SimpleNamespace(done=False)
+    Calls(engine)._abandon(Several([running]), ended)
     assert done == ["stopped", "ended", "delivered"]
 
 
