@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -107,6 +108,27 @@ def test_an_event_is_over_once_it_was_seen_or_taken_back() -> None:
     event.clear()
     event.clear()
     assert not event.wait(0)
+
+
+def test_a_window_within_a_window_leaves_the_shield_as_it_was_wherever_the_interrupt_strikes() -> None:
+    def within() -> None:
+        with shield, shield.window(), shield, shield.window():
+            pass
+
+    with guarded():
+        for at in count():
+            struck = strike(at, within)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)  # in no shield: it is not put off
+            reached = False
+            with pytest.raises(KeyboardInterrupt), shield:
+                signal.raise_signal(signal.SIGINT)
+                reached = True
+            assert reached, f"the interrupt at point {at} leaves the shield open"
+            if struck is None:
+                break
+            assert struck, f"the interrupt at point {at} is lost"
+        assert at > 20, "all of them have been tried"
 
 
 ended: list[bool] = []

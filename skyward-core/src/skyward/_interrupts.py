@@ -18,6 +18,8 @@ from skyward import _wakeup
 
 __all__ = ["hold", "install", "release", "shield", "told_to_end"]
 
+type _Behind = tuple[int, _Behind] | None
+
 
 class Shield:
     """As a context manager, puts off the signals of the main thread; in another thread, which gets none, does nothing.
@@ -31,7 +33,7 @@ class Shield:
         self._main = threading.main_thread().ident
         self._depth = 0
         self._pending = 0
-        self._behind = 0  # the depth behind an open window
+        self._behind: _Behind = None  # the depths behind the windows that are open, the innermost first
         self._entered_by: set[CodeType] = set()
         self.installed = False
 
@@ -49,7 +51,7 @@ class Shield:
 
     @contextlib.contextmanager
     def window(self) -> Iterator[None]:
-        """Let a signal strike inside, however deep the shield; the first one that does closes it again."""
+        """Let a signal strike inside, however deep the shield; the first one that does closes it, and those around."""
         self.open()
         try:
             yield
@@ -58,22 +60,28 @@ class Shield:
 
     def open(self) -> None:
         """As ``window``; ``shut`` must follow."""
-        if self._depth and threading.get_ident() == self._main:
-            self._behind, self._depth = self._depth, 0
+        if threading.get_ident() == self._main:
+            self._behind, self._depth = (self._depth, self._behind), 0
             if self._pending:
                 self._strike()
 
     def shut(self) -> None:
-        """Close what ``open`` opened, if no signal did."""
-        if self._behind and threading.get_ident() == self._main:
-            self._depth, self._behind = self._behind, 0
+        """Close what ``open`` opened last, if no signal did."""
+        # No signal strikes between the last lines, which call nothing.
+        if threading.get_ident() == self._main and self._behind:
+            depth, self._behind = self._behind
+            self._depth += depth
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """What the handlers do."""
         if self._depth or (frame is not None and self._is_entered_next(frame)):
             self._pending = number
             return
-        self.shut()
+        depth, behind = 0, self._behind
+        while behind:
+            depth += behind[0]
+            behind = behind[1]
+        self._depth, self._behind = depth, None
         _raise(number, frame)
 
     def _is_entered_next(self, frame: FrameType) -> bool:
@@ -94,7 +102,10 @@ class Shield:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if threading.get_ident() == self._main:
-            self._depth -= 1
+            if self._depth:
+                self._depth -= 1
+            else:  # a handler of the program's own has raised, before the window that is open could be closed
+                self._behind = None
             if self._pending:
                 self._strike()
 
