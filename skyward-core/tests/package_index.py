@@ -110,6 +110,7 @@ class PackageIndex:
             request.send_header("WWW-Authenticate", 'Basic realm="packages"')
         request.send_header("Content-Type", kind)
         request.send_header("Content-Length", str(len(content)))
+        request.send_header("Connection", "close")  # else wget may use the connection again, until it sees it closed
         request.end_headers()
         if request.command != "HEAD":
             with contextlib.suppress(ConnectionError):  # whoever has no room for it goes away
