@@ -107,6 +107,58 @@ def test_an_interrupted_call_goes_on_once_the_last_words_of_its_task_are_deliver
     assert done == ["stopped", "ended", "delivered"]
 
 
+class KeepingSlot(EagerSlot):
+    """A slot that says nothing, and keeps what it is sent under the tasks' own numbers."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__(dispatcher)
+        self.kept: dict[int, Any] = {}
+
+    def send(self, task: Any, *, ahead: bool) -> None:
+        self.kept[task.number] = task
+
+    def release(self, sequence: int) -> Any:
+        return self.kept.pop(sequence, None)
+
+    def holds(self, sequence: int) -> Any:
+        return self.kept.get(sequence)
+
+
+@pytest.mark.parametrize("answer", ["given back", "begun", "ended"])
+def test_a_task_that_is_asked_back_as_its_turn_comes_is_told_to_have_started_once(answer: str) -> None:
+    seen: list[tuple[str, int]] = []
+    events = EventBus()
+    events.subscribe(lambda event: seen.append((type(event).__name__, event.task_id)))  # type: ignore[attr-defined]
+    dispatcher = Dispatcher(events, SimpleNamespace())  # type: ignore[arg-type]
+    slot: Any = KeepingSlot(dispatcher)
+    dispatcher.nodes[0] = QuietNode(slot)  # type: ignore[assignment]
+    with dispatcher.lock:
+        dispatcher.slot_up(slot)
+
+    def made(number: int) -> Any:
+        named = SimpleNamespace(number=number, node=None, name="work", place=None, on_start=None, on_done=None)
+        digest = SimpleNamespace(digest=b"f")
+        return SimpleNamespace(**vars(named), seconds=0.0, error=None, started=0.0, encoded=digest, cancelled=False)
+
+    def end(number: int) -> None:
+        dispatcher.ended(slot, number, SimpleNamespace(kind=Kind.RESULT), 0.0, RAISED)  # type: ignore[arg-type]
+
+    dispatcher.submit([made(0)])
+    end(0)  # from now on the function is known to be brief
+    dispatcher.submit([made(1)])
+    dispatcher.submit([made(2)])
+    assert sorted(slot.kept) == [1, 2]
+    dispatcher._scheduler._asked_back.add(2)  # as when another slot is idle for a moment
+    end(1)
+    if answer != "ended":
+        dispatcher.recalled(slot, 2, agreed=answer == "given back")
+    end(2)
+    if answer == "ended":
+        dispatcher.recalled(slot, 2, agreed=False)
+    events.close()
+    assert seen[2:] == [("TaskStarted", 1), ("TaskCompleted", 1), ("TaskStarted", 2), ("TaskCompleted", 2)]
+
+
 class DyingNode(QuietNode):
     """A node that is found to be lost when it is told to end."""
 

@@ -56,6 +56,7 @@ class Dispatcher(News):
         self._cut = False  # whether a machine has reached the pool's time limit
         self.time_limit = "timeout"  # the parameter from which that limit follows
         self._victims: dict[int, int] = {}  # task -> slots that died when it was the next to run there
+        self._perhaps: set[int] = set()  # tasks that have begun, unless they are given back
         reactor.busy = self._tasks.__len__
         self.on_node_lost: Callable[[Node, str], bool] = lambda _node, _why: False
 
@@ -167,6 +168,8 @@ class Dispatcher(News):
             if task is None:
                 return  # sent a second time after a reconnection
             self._tasks.pop(task.number, None)  # ours to finish from here on, whoever closes the pool meanwhile
+            if task.number in self._perhaps:
+                self._started(task, slot.key)
             assignment = self._scheduler.finished(task.number, slot.key)
             if assignment is not None:
                 self.assign(assignment)
@@ -177,7 +180,9 @@ class Dispatcher(News):
             self._leaving.mind()
             if TaskStarted in self._events.wanted:
                 held = self._scheduler.held(slot.key)
-                if held and (assignment is None or held[0] != assignment.task):
+                if held and self._scheduler.is_asked_back(held[0]):
+                    self._perhaps.add(held[0])  # its start is told with the answer
+                elif held and (assignment is None or held[0] != assignment.task):
                     self._started(self._tasks[held[0]], slot.key)
             self.teams.gather()
         if frame.kind == Kind.FAILURE:
@@ -231,9 +236,12 @@ class Dispatcher(News):
                 begun = None if agreed else slot.holds(sequence)
                 if begun is not None:  # it began before it could be taken back
                     self._scheduler.taken_back(begun.number, slot.key, agreed=False)
+                    if begun.number in self._perhaps:
+                        self._started(begun, slot.key)
                     if begun.cancelled:
                         self.nodes[slot.key[0]].cancel(slot.key[1], sequence)
                 return
+            self._perhaps.discard(task.number)
             if task.cancelled:
                 self.assign(self._scheduler.drop(task.number, slot.key))
                 self.finish(task, _deaths.was_cancelled(task))
@@ -315,6 +323,7 @@ class Dispatcher(News):
         self.nodes[key[0]].slots[key[1]].send(task, ahead=assignment.ahead)
 
     def _started(self, task: Task, key: SlotKey) -> None:
+        self._perhaps.discard(task.number)
         task.started = time.monotonic()
         self._events.emit(TaskStarted(task.number, task.name, key[0], key[1], self.nodes[key[0]].instance.id))
 
@@ -323,6 +332,8 @@ class Dispatcher(News):
         if error is not None:
             task.error = error
         self._tasks.pop(task.number, None)
+        if self._perhaps:
+            self._perhaps.discard(task.number)
         if self._victims:
             self._victims.pop(task.number, None)
         if TaskCompleted in self._events.wanted:

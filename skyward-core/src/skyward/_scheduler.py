@@ -300,6 +300,10 @@ class Scheduler:
                     found.append((task, slot))
         return found
 
+    def is_asked_back(self, task: int) -> bool:
+        """Whether a slot was asked to give this task back, and has not answered yet."""
+        return task in self._asked_back
+
     @staticmethod
     def _book(free: dict[int, int], node: int | None) -> bool:
         """Take one slot off the free ones, of this node or of any; False when there is none."""
