@@ -128,7 +128,11 @@ class KeepingSlot(EagerSlot):
 def test_a_task_that_is_asked_back_as_its_turn_comes_is_told_to_have_started_once(answer: str) -> None:
     seen: list[tuple[str, int]] = []
     events = EventBus()
-    events.subscribe(lambda event: seen.append((type(event).__name__, event.task_id)))  # type: ignore[attr-defined]
+
+    def note(event: Any) -> None:
+        seen.append((type(event).__name__, event.task_id))
+
+    events.subscribe(note)
     dispatcher = Dispatcher(events, SimpleNamespace())  # type: ignore[arg-type]
     slot: Any = KeepingSlot(dispatcher)
     dispatcher.nodes[0] = QuietNode(slot)  # type: ignore[assignment]
