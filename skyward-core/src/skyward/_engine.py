@@ -284,7 +284,8 @@ class Engine:
     def extend(self, seconds: float) -> None:
         """Move the deadline of every machine to ``seconds`` from now."""
         self.require_active()
-        self._loop.run(self._road.extend(self._clock.time() + seconds))
+        with shield:
+            self._loop.run(self._road.extend(self._clock.time() + seconds))
         self._warning.extended(seconds)
 
     def _node_lost(self, node: Node, why: str) -> bool:
@@ -322,8 +323,7 @@ class Engine:
     def leave(self) -> None:
         """End every machine and wait for the proof. Interrupts are answered, and do not stop it."""
         with shield:
-            ending = self.ending()
-            if ending is None:
+            if (ending := self.ending()) is None:
                 return
             try:
                 _signals.finish([ending], lambda: self.remaining)
